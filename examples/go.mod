@@ -1,0 +1,13 @@
+module github.com/blocknat/blocknat/examples
+
+go 1.25.0
+
+require github.com/blocknat/blocknat v0.0.0
+
+require (
+	github.com/vishvananda/netlink v1.3.1 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/sys v0.38.0 // indirect
+)
+
+replace github.com/blocknat/blocknat => ../
