@@ -1,0 +1,158 @@
+package natcore
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// Config says what an engine does. New copies it, fills in the defaults and
+// reports all faults together; it never changes the caller's copy.
+type Config struct {
+	// Instance names this engine in its records (RFC 8158, natInstanceID). Default: "".
+	Instance string
+
+	// Seed is the secret from which the engine draws block order, port choice
+	// and table hashes (RFC 6056 section 3.4 asks for 128 bits or more). It
+	// must not be all zero: fill it from crypto/rand. The same seed with the
+	// same packets and times gives the same translations.
+	Seed [32]byte
+
+	// Pools are the external addresses. At least one; their addresses do not overlap.
+	Pools []PoolConfig
+
+	// Rules say which outbound packets are translated by which pool; the
+	// first match counts. Default: one rule that sends all of realm 0 to the first pool.
+	Rules []Rule
+
+	// Timeouts are the idle times after which sessions end.
+	Timeouts Timeouts
+
+	// Limits bound what the engine holds.
+	Limits Limits
+
+	// Log accepts the record of each block before a port of it is used. It
+	// must not be nil; logging.Discard runs without records.
+	Log logging.Log
+
+	// LogPolicy says what happens when Log refuses a record. Default: RefuseBlocks.
+	LogPolicy LogPolicy
+
+	// AdmitNonSYN makes an outbound TCP segment without SYN open a session.
+	// Default: such a segment is dropped (RFC 6146 section 3.5.2.2, ATK-03 in CONFORMANCE.md).
+	AdmitNonSYN bool
+
+	// RefreshInbound lets inbound packets keep a session alive as outbound
+	// ones do (RFC 4787 REQ-6a allows it; its section 13 says what it costs). Default: they do not.
+	RefreshInbound bool
+
+	// Shards is the number of independently locked parts that subscribers are
+	// spread over, a power of two from 1 to 256. Default: 8. It changes speed
+	// under concurrent callers, never what a subscriber can use.
+	Shards int
+}
+
+// PoolConfig is one pool: external addresses and how their ports are given out.
+type PoolConfig struct {
+	// Name names the pool in rules, records and errors. It must not be empty and is unique.
+	Name string
+	// ID is the pool's number in records (RFC 8158, natPoolId). Default: 1 + its place in Config.Pools.
+	ID uint32
+	// Addresses are the external addresses: prefixes ("198.51.100.0/28"), ranges ("203.0.113.9-203.0.113.20") and single
+	// addresses ("192.0.2.7") in any mix (RFC 6888 REQ-3). IPv4 only.
+	Addresses []string
+	// Exclude are addresses out of those that are never used, in the same forms.
+	Exclude []string
+	// Blocks says how the ports of each address are cut into blocks and given out.
+	// Its zero value is 256-port blocks over 1024-65535; natcore supplies the key from Config.Seed where it is zero.
+	Blocks portblock.Config
+	// Mapping says what an external port is reused for. Default: EndpointIndependent (RFC 4787 REQ-1).
+	Mapping Behaviour
+	// Filtering says which remote endpoints may send to a mapping. Default: EndpointIndependent (RFC 6888 REQ-7).
+	Filtering Behaviour
+	// SubscribersPerAddress bounds how many subscribers share an address. Default: no bound but the blocks.
+	SubscribersPerAddress int
+}
+
+// Behaviour is a mapping or a filtering behaviour of RFC 4787, sections 4.1 and 5.
+type Behaviour uint8
+
+const (
+	// EndpointIndependent: any remote endpoint.
+	EndpointIndependent Behaviour = iota
+	// AddressDependent: each remote address on its own.
+	AddressDependent
+	// AddressAndPortDependent: each remote endpoint on its own.
+	AddressAndPortDependent
+)
+
+// Action is what a rule does.
+type Action uint8
+
+const (
+	// Translate sends matching packets to the rule's pool.
+	Translate Action = iota
+	// Exempt forwards matching packets untouched (RFC 6888 REQ-6).
+	Exempt
+	// Refuse drops matching packets.
+	Refuse
+)
+
+// Rule chooses what becomes of outbound packets that create state. Its zero fields match anything, but for Realm.
+type Rule struct {
+	// Realm is where the packet comes from.
+	Realm Realm
+	// Internal holds the packet's source. The zero prefix matches all.
+	Internal netip.Prefix
+	// Remote holds the packet's destination. The zero prefix matches all.
+	Remote netip.Prefix
+	// Protocol is the IP protocol number; 0 matches all.
+	Protocol uint8
+	// Action is what to do. Default: Translate.
+	Action Action
+	// Pool names the pool for Translate.
+	Pool string
+}
+
+// Timeouts are idle times after which a session ends. Zero means the default.
+type Timeouts struct {
+	// UDP: default 300 s (RFC 4787 REQ-5c), at least 120 s (REQ-5).
+	UDP time.Duration
+	// ICMP queries: default 60 s, at least 60 s (RFC 5508 REQ-2).
+	ICMP time.Duration
+	// TCPEstablished: default 7440 s, at least 7440 s (RFC 5382 REQ-5).
+	TCPEstablished time.Duration
+	// TCPOpening, from the first SYN until both ends have sent an ACK: default 240 s (RFC 7857 section 2.1 lets it be lower).
+	TCPOpening time.Duration
+	// TCPClosing, after FINs from both ends or a valid RST: default 240 s, at least 240 s.
+	TCPClosing time.Duration
+	// AllowShort accepts values below the RFC's minimum, down to 1 s: for
+	// laboratories and tests. Default: they are faults.
+	AllowShort bool
+}
+
+// Limits bound what the engine holds. Zero means the default.
+type Limits struct {
+	// Subscribers: default 1,048,576.
+	Subscribers int
+	// Sessions in all: default 16,777,216.
+	Sessions int
+	// SessionsPerSubscriber: default 16,384 (RFC 6888 REQ-5). Ports and blocks are bounded in PoolConfig.Blocks.
+	SessionsPerSubscriber int
+	// Fragments is the number of fragmented datagrams followed at a time: default 4,096 (RFC 4787 REQ-14a).
+	Fragments int
+	// FragmentBytes bounds the bytes of fragments that wait for their first one: default 4 MiB.
+	FragmentBytes int
+}
+
+// LogPolicy says what happens when the log refuses a record.
+type LogPolicy uint8
+
+const (
+	// RefuseBlocks: a block whose record is refused is not used, and packets that need it are dropped with ReasonLogRefused.
+	RefuseBlocks LogPolicy = iota
+	// CountLoss: the block is used all the same and the loss is counted in Stats.RecordsLost.
+	CountLoss
+)
