@@ -1,0 +1,3 @@
+// Package alloc decides which external addresses of a pool are open for
+// another subscriber.
+package alloc
