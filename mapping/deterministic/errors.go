@@ -1,0 +1,69 @@
+package deterministic
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Refusals of Forward and Reverse. They are returned bare, so the look-ups
+// allocate nothing when they refuse either; test them with errors.Is.
+var (
+	// ErrNotSubscriber says that the internal address belongs to no subscriber
+	// of the map: outside every internal span, excluded, or a boundary address.
+	ErrNotSubscriber = errors.New("deterministic: internal address is no subscriber of the map")
+	// ErrNotInPool says that the external address is none of the map's.
+	ErrNotInPool = errors.New("deterministic: external address is not in the map's pool")
+	// ErrReserved says that the port is reserved: no subscriber ever has it.
+	ErrReserved = errors.New("deterministic: port is reserved")
+	// ErrDynamic says that the port belongs to the dynamic range: who had it is
+	// in the log, not in the formula (RFC 7422 section 2, step 4).
+	ErrDynamic = errors.New("deterministic: port is in the dynamic range, ask the log")
+	// ErrUnused says that the port is neither reserved nor dynamic, and that the
+	// formula gives it to nobody: a remainder, or the slot of no subscriber.
+	ErrUnused = errors.New("deterministic: port belongs to no subscriber")
+	// ErrNoEpoch says that no epoch of the history was valid at the time asked
+	// for (on that external address or for that internal address).
+	ErrNoEpoch = errors.New("deterministic: no epoch was valid at that time")
+	// ErrRealm says that the set has no map in the realm asked for.
+	ErrRealm = errors.New("deterministic: no map in this realm")
+	// ErrSyntax is wrapped by every error of the parsers of this package.
+	ErrSyntax = errors.New("deterministic: malformed text")
+	// ErrNotRepresentable says that a configuration cannot be written as a log
+	// line of RFC 7422 section 3 because the line has no field for what differs.
+	ErrNotRepresentable = errors.New("deterministic: not representable as an RFC 7422 log line")
+	// ErrOverlap is wrapped by OverlapError.
+	ErrOverlap = errors.New("deterministic: overlap")
+)
+
+// FieldError is one fault of a Config or RuleConfig. New and NewRule report all
+// faults of a configuration together, joined by errors.Join.
+type FieldError struct {
+	Field string // the field of the configuration, with its index where it is a list
+	Value string // the value found
+	Rule  string // the rule it breaks
+	Fix   string // what to do about it
+}
+
+// Error implements error.
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("deterministic: %s = %s: %s; %s", e.Field, e.Value, e.Rule, e.Fix)
+}
+
+// OverlapError names both sides of an overlap: two spans of one configuration,
+// two maps of a set, or two epochs of a history. It wraps ErrOverlap.
+type OverlapError struct {
+	Side        string     // "internal" or "external"
+	A, B        string     // what overlaps: names of maps, or fields of one configuration
+	Realm       uint32     // the realm of the side
+	First, Last netip.Addr // the addresses that both claim
+}
+
+// Error implements error.
+func (e *OverlapError) Error() string {
+	return fmt.Sprintf("deterministic: %s and %s overlap: both claim the %s addresses %s-%s in realm %d",
+		e.A, e.B, e.Side, e.First, e.Last, e.Realm)
+}
+
+// Unwrap makes errors.Is(err, ErrOverlap) true.
+func (e *OverlapError) Unwrap() error { return ErrOverlap }
