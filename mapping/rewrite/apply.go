@@ -26,11 +26,6 @@ type Translation struct {
 	Source, Destination netip.AddrPort
 }
 
-// Reverse returns the translation for packets of the opposite direction.
-func (t Translation) Reverse() Translation {
-	return Translation{Source: t.Destination, Destination: t.Source}
-}
-
 // Apply translates the IPv4 or IPv6 packet that b begins with, in place. The
 // error is a Fault, or ErrFamily; b is unchanged then.
 func Apply(b []byte, t Translation) error {

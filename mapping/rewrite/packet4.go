@@ -216,17 +216,20 @@ func (p *Packet4) tcp(b []byte, length int) Fault {
 	p.TCPFlags = h[13]
 	p.checksum = p.Transport + 16
 	doff := int(h[12]>>4) * 4
-	if doff < tcpMin {
-		return FaultTCPOffset
-	}
-	if doff > length {
-		if p.Flags&(MoreFragments|Quoted) == 0 {
-			return FaultTCPOffset
-		}
-		doff = length
+	if doff < tcpMin || doff > length {
+		return p.tcpOffset(doff)
 	}
 	p.PayloadLength = uint16(length - doff)
 	return FaultNone
+}
+
+// tcpOffset judges a data offset that does not fit the segment. A first fragment
+// may end within the options, and a quoted packet is not judged.
+func (p *Packet4) tcpOffset(doff int) Fault {
+	if p.Flags&Quoted != 0 || doff >= tcpMin && p.Flags&MoreFragments != 0 {
+		return FaultNone
+	}
+	return FaultTCPOffset
 }
 
 // tcpMin is the length of a TCP header without options.
@@ -251,10 +254,13 @@ func (p *Packet4) tcpShort(t []byte, length int) Fault {
 	}
 	if len(t) >= 14 {
 		p.TCPFlags = t[13]
-		if doff := int(t[12]>>4) * 4; doff >= tcpMin && doff <= length {
+		doff := int(t[12]>>4) * 4
+		if doff < tcpMin || doff > length {
+			if f := p.tcpOffset(doff); f != FaultNone {
+				return f
+			}
+		} else {
 			p.PayloadLength = uint16(length - doff)
-		} else if p.Flags&Quoted == 0 && (doff < tcpMin || p.Flags&MoreFragments == 0) {
-			return FaultTCPOffset
 		}
 	}
 	if len(t) >= 18 {
@@ -280,7 +286,7 @@ func (p *Packet4) udp(b []byte, length int) Fault {
 			return FaultNone // the whole packet is covered
 		}
 	}
-	if n < 8 || n > length && p.Flags&(MoreFragments|Quoted) == 0 {
+	if (n < 8 || n > length && p.Flags&MoreFragments == 0) && p.Flags&Quoted == 0 {
 		return FaultUDPLength
 	}
 	return FaultNone
