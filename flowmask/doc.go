@@ -1,0 +1,3 @@
+// Package flowmask selects by masked flow keys: any bits of a flow's realm,
+// addresses, protocol and ports.
+package flowmask
