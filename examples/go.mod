@@ -5,8 +5,11 @@ go 1.25.0
 require github.com/blocknat/blocknat v0.0.0
 
 require (
+	github.com/google/gopacket v1.1.19 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/vishvananda/netlink v1.3.1 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/net v0.0.0-20190620200207-3b0461eec859 // indirect
 	golang.org/x/sys v0.38.0 // indirect
 )
 
