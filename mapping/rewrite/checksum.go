@@ -83,17 +83,24 @@ func (d Delta) Addr16(old, new *[16]byte) Delta {
 
 // Update returns the checksum after the change: HC' = ~(~HC + ~m + m') (RFC 1624
 // equation 3). A right checksum stays right, a wrong one stays wrong by the same
-// amount. Where the sum does not change, neither does the checksum; in any other
-// case the form of zero that comes out is 0x0000, which UDP must send as 0xFFFF.
-func (d Delta) Update(checksum uint16) uint16 {
-	f := Fold(uint64(d))
-	if f == 0 || f == 0xffff {
-		return checksum
-	}
-	s := uint32(^checksum) + uint32(f)
-	return ^uint16(s>>16 + s&0xffff)
-}
+// amount. One's complement has two zeros: a result of zero comes out as 0x0000,
+// which UDP must send as 0xFFFF. So a checksum of 0xFFFF that is changed and
+// changed back is 0x0000 then, the same value; senders of IP, TCP and ICMP that
+// complement their sum never write 0xFFFF.
+func (d Delta) Update(checksum uint16) uint16 { return d.reduce().update(checksum) }
 
 // UpdatePartial returns the uncomplemented sum after the change, for fields that
 // hold only the pseudo header's sum (see PartialChecksum).
-func (d Delta) UpdatePartial(sum uint16) uint16 { return Fold(uint64(sum) + uint64(d)) }
+func (d Delta) UpdatePartial(sum uint16) uint16 { return Fold(uint64(sum) + uint64(d.reduce())) }
+
+// reduce keeps the value modulo 65,535 and leaves less than 2^33.
+func (d Delta) reduce() Delta { return d>>32 + d&0xffffffff }
+
+// update is Update for deltas below 2^40: a handful of words. It is small enough
+// to be inlined.
+func (d Delta) update(checksum uint16) uint16 {
+	x := uint64(d) + uint64(^checksum)
+	y := uint32(x>>16) + uint32(uint16(x))
+	// Adding the halves swapped leaves their end-around sum in the high half.
+	return ^uint16((y + bits.RotateLeft32(y, 16)) >> 16)
+}

@@ -11,19 +11,25 @@ import "encoding/binary"
 // An IPv4 UDP checksum of 0 means that there is none (RFC 768): it stays 0. One
 // that comes out as 0 is sent as 0xFFFF.
 func (p *Packet4) SetSource(b []byte, addr uint32, port uint16) {
-	d := Delta(0).Word32(p.Src, addr)
-	o := int(p.Offset)
-	h := (*[ipv4Min]byte)(b[o:])
+	h := (*[ipv4Min]byte)(b[p.Offset:])
+	d := Delta(^p.Src) + Delta(addr)
 	p.Src = addr
 	binary.BigEndian.PutUint32(h[12:], addr)
-	binary.BigEndian.PutUint16(h[10:], d.Update(binary.BigEndian.Uint16(h[10:])))
+	binary.BigEndian.PutUint16(h[10:], d.update(binary.BigEndian.Uint16(h[10:])))
 	switch p.Kind {
 	case KindTCP, KindUDP, KindUDPLite:
-		t := b[p.Transport:]
-		dp := Delta(0).Word16(p.SrcPort, port)
+		t := (*[8]byte)(b[p.Transport:])
+		dp := Delta(^p.SrcPort) + Delta(port)
 		p.SrcPort = port
-		binary.BigEndian.PutUint16(t, port)
-		p.setChecksum(b, d, dp)
+		binary.BigEndian.PutUint16(t[0:], port)
+		if p.checksum != 0 {
+			f := (*[2]byte)(b[p.checksum:])
+			if p.Kind != KindTCP || p.Flags&PartialChecksum != 0 {
+				p.setChecksum(f, d, dp)
+				return
+			}
+			binary.BigEndian.PutUint16(f[:], (d + dp).update(binary.BigEndian.Uint16(f[:])))
+		}
 	case KindQueryRequest, KindQueryReply:
 		p.setIdentifier(b, port)
 	}
@@ -31,58 +37,60 @@ func (p *Packet4) SetSource(b []byte, addr uint32, port uint16) {
 
 // SetDestination is SetSource for the destination endpoint.
 func (p *Packet4) SetDestination(b []byte, addr uint32, port uint16) {
-	d := Delta(0).Word32(p.Dst, addr)
-	o := int(p.Offset)
-	h := (*[ipv4Min]byte)(b[o:])
+	h := (*[ipv4Min]byte)(b[p.Offset:])
+	d := Delta(^p.Dst) + Delta(addr)
 	p.Dst = addr
 	binary.BigEndian.PutUint32(h[16:], addr)
-	binary.BigEndian.PutUint16(h[10:], d.Update(binary.BigEndian.Uint16(h[10:])))
+	binary.BigEndian.PutUint16(h[10:], d.update(binary.BigEndian.Uint16(h[10:])))
 	switch p.Kind {
 	case KindTCP, KindUDP, KindUDPLite:
-		t := b[p.Transport:]
-		dp := Delta(0).Word16(p.DstPort, port)
+		t := (*[8]byte)(b[p.Transport:])
+		dp := Delta(^p.DstPort) + Delta(port)
 		p.DstPort = port
 		binary.BigEndian.PutUint16(t[2:], port)
-		if p.Flags&SourceRoute != 0 {
-			d = 0
+		if p.checksum != 0 {
+			f := (*[2]byte)(b[p.checksum:])
+			if p.Kind != KindTCP || p.Flags&(PartialChecksum|SourceRoute) != 0 {
+				if p.Flags&SourceRoute != 0 {
+					d = 0
+				}
+				p.setChecksum(f, d, dp)
+				return
+			}
+			binary.BigEndian.PutUint16(f[:], (d + dp).update(binary.BigEndian.Uint16(f[:])))
 		}
-		p.setChecksum(b, d, dp)
 	case KindQueryRequest, KindQueryReply:
 		p.setIdentifier(b, port)
 	}
 }
 
 // setChecksum updates the transport checksum of TCP, UDP or UDP-Lite by the
-// change of address and of port.
-func (p *Packet4) setChecksum(b []byte, addr, port Delta) {
-	if p.checksum == 0 {
-		return
-	}
-	f := b[p.checksum:]
-	c := binary.BigEndian.Uint16(f)
+// change of address and of port, with the rules for partial checksums and for 0.
+func (p *Packet4) setChecksum(f *[2]byte, addr, port Delta) {
+	c := binary.BigEndian.Uint16(f[:])
 	switch {
 	case p.Flags&PartialChecksum != 0:
 		c = addr.UpdatePartial(c)
 	case p.Kind == KindTCP:
-		c = (addr + port).Update(c)
+		c = (addr + port).update(c)
 	case c == 0:
 		return
 	default:
-		if c = (addr + port).Update(c); c == 0 {
+		if c = (addr + port).update(c); c == 0 {
 			c = 0xffff
 		}
 	}
-	binary.BigEndian.PutUint16(f, c)
+	binary.BigEndian.PutUint16(f[:], c)
 }
 
 // setIdentifier writes the identifier of an ICMP query; ICMP has no pseudo header.
 func (p *Packet4) setIdentifier(b []byte, id uint16) {
-	d := Delta(0).Word16(p.SrcPort, id)
+	d := Delta(^p.SrcPort) + Delta(id)
 	p.SrcPort, p.DstPort = id, id
 	t := b[p.Transport:]
 	binary.BigEndian.PutUint16(t[4:], id)
 	if p.checksum != 0 && p.Flags&PartialChecksum == 0 {
-		binary.BigEndian.PutUint16(t[2:], d.Update(binary.BigEndian.Uint16(t[2:])))
+		binary.BigEndian.PutUint16(t[2:], d.update(binary.BigEndian.Uint16(t[2:])))
 	}
 }
 
@@ -94,7 +102,7 @@ func (p *Packet4) SetID(b []byte, id uint16) {
 	d := Delta(0).Word16(p.ID, id)
 	p.ID = id
 	binary.BigEndian.PutUint16(h[4:], id)
-	binary.BigEndian.PutUint16(h[10:], d.Update(binary.BigEndian.Uint16(h[10:])))
+	binary.BigEndian.PutUint16(h[10:], d.update(binary.BigEndian.Uint16(h[10:])))
 }
 
 // DecrementTTL takes one from the time to live and keeps the header checksum as
@@ -109,7 +117,7 @@ func (p *Packet4) DecrementTTL(b []byte) bool {
 	d := Delta(0).Word16(uint16(p.TTL)<<8|uint16(p.Proto), uint16(p.TTL-1)<<8|uint16(p.Proto))
 	p.TTL--
 	h[8] = p.TTL
-	binary.BigEndian.PutUint16(h[10:], d.Update(binary.BigEndian.Uint16(h[10:])))
+	binary.BigEndian.PutUint16(h[10:], d.update(binary.BigEndian.Uint16(h[10:])))
 	return true
 }
 
