@@ -91,4 +91,47 @@ func endpoint4(ap netip.AddrPort) (addr uint32, present, ok bool) {
 	return binary.BigEndian.Uint32(raw[:]), true, true
 }
 
-func apply6(b []byte, t Translation) error { return FaultVersion }
+func apply6(b []byte, t Translation) error {
+	var p, q Packet6
+	if f := Parse6(b, &p); f != FaultNone {
+		return f
+	}
+	quoted := p.Kind == KindICMPError
+	if quoted {
+		if f := ParseQuoted6(b, &p, &q); f != FaultNone {
+			return f
+		}
+	}
+	src, hasSrc, ok := endpoint6(t.Source)
+	if !ok {
+		return ErrFamily
+	}
+	dst, hasDst, ok := endpoint6(t.Destination)
+	if !ok {
+		return ErrFamily
+	}
+	if hasSrc {
+		p.SetSource(b, src, ownPort(p.Kind, KindQueryReply, p.SrcPort, t.Source.Port()))
+		if quoted {
+			p.SetQuotedDestination(b, &q, src, ownPort(q.Kind, KindQueryRequest, q.DstPort, t.Source.Port()))
+		}
+	}
+	if hasDst {
+		p.SetDestination(b, dst, ownPort(p.Kind, KindQueryRequest, p.DstPort, t.Destination.Port()))
+		if quoted {
+			p.SetQuotedSource(b, &q, dst, ownPort(q.Kind, KindQueryReply, q.SrcPort, t.Destination.Port()))
+		}
+	}
+	return nil
+}
+
+// endpoint6 is endpoint4 for IPv6.
+func endpoint6(ap netip.AddrPort) (addr [16]byte, present, ok bool) {
+	if !ap.IsValid() {
+		return addr, false, true
+	}
+	if a := ap.Addr().Unmap(); a.Is6() {
+		return a.As16(), true, true
+	}
+	return addr, false, false
+}

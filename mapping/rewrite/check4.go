@@ -70,5 +70,5 @@ func checkPorts(t []byte, k Kind, pseudo uint64, noneIsLegal bool) Check {
 			t = t[:n]
 		}
 	}
-	return checkSum(Sum(t, pseudo+length))
+	return checkSum(Sum(t, addSum(pseudo, length)))
 }

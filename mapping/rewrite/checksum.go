@@ -62,6 +62,13 @@ func PseudoSum6(src, dst *[16]byte, proto uint8, length uint32) uint64 {
 	return Sum(dst[:], Sum(src[:], uint64(proto)+uint64(length)))
 }
 
+// addSum adds two unfolded sums. PseudoSum6 may return any 64-bit value, so the
+// carry has to come around.
+func addSum(a, b uint64) uint64 {
+	s, carry := bits.Add64(a, b, 0)
+	return s + carry
+}
+
 // Delta is the change of a one's complement sum: what incremental updates are
 // made of. The zero value is no change. Deltas of several changes are added up
 // first, so that a checksum is updated once, whatever changed.

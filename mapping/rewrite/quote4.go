@@ -104,8 +104,12 @@ func (p *Packet4) mutableSum(b []byte) uint16 {
 	return Fold(s)
 }
 
-// patchICMP updates the ICMP checksum of p by the change of a part's sum.
+// patchICMP updates the ICMP checksum of p by the change of a part's sum. A
+// partial checksum holds nothing of the message, so it stays.
 func (p *Packet4) patchICMP(b []byte, before, after uint16) {
+	if p.Flags&PartialChecksum != 0 {
+		return
+	}
 	f := b[p.Transport+2:]
 	binary.BigEndian.PutUint16(f, Delta(0).Word16(before, after).Update(binary.BigEndian.Uint16(f)))
 }
