@@ -27,7 +27,10 @@ type Interval struct {
 
 	// From and To are the first and the last instant, both included.
 	From, To Millis
-	Epoch    uint64
+	// Seen is the time of the latest record about it, so that an open interval
+	// tells until when it is known and not assumed.
+	Seen  Millis
+	Epoch uint64
 
 	Subscriber, External netip.Addr
 	Internal, Remote     netip.AddrPort

@@ -73,7 +73,9 @@ func (k Kind) Valid() bool { return k > 0 && k < kindEnd }
 func (k Kind) String() string { return nameOf("kind", kindNames[:], uint8(k)) }
 
 // AppendText appends the kind's name to dst.
-func (k Kind) AppendText(dst []byte) ([]byte, error) { return appendName(dst, "kind", kindNames[:], uint8(k)) }
+func (k Kind) AppendText(dst []byte) ([]byte, error) {
+	return appendName(dst, "kind", kindNames[:], uint8(k))
+}
 
 // MarshalText returns the kind's name.
 func (k Kind) MarshalText() ([]byte, error) { return k.AppendText(nil) }
@@ -97,6 +99,9 @@ func (k Kind) closing() (Kind, bool) {
 	}
 	return 0, false
 }
+
+// hasPorts reports whether records of kind k have external ports.
+func (k Kind) hasPorts() bool { return k >= BlockAllocated && k <= MappingDeleted }
 
 // A Reason says why a record's event happened; None where the kind says it all.
 type Reason uint8

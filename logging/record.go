@@ -134,6 +134,9 @@ func (r *Record) fault() (field, rule string) {
 	case r.Step > 1 && (r.Last-r.First)%r.Step != 0:
 		return "Last", "must be First plus a multiple of Step"
 	}
+	if field, rule := r.sizeFault(); field != "" {
+		return field, rule
+	}
 	named := r.Subscriber.IsValid() || r.SubscriberID != ""
 	switch r.Kind {
 	case BlockAllocated, BlockReleased, BlockInterim:
@@ -144,6 +147,8 @@ func (r *Record) fault() (field, rule string) {
 			return "Subscriber", "or SubscriberID must be set"
 		case r.Spaces == 0:
 			return "Spaces", "must name the port spaces that the block covers"
+		case r.Kind == BlockInterim && r.Allocated == 0:
+			return "Allocated", "must be set on an interim record"
 		case r.Kind != BlockAllocated && r.Allocated > r.Time:
 			return "Allocated", "must not be after Time"
 		}
@@ -173,6 +178,33 @@ func (r *Record) fault() (field, rule string) {
 		if r.Resource == ResourceNone {
 			return "Resource", "must say what is counted"
 		}
+	}
+	return "", ""
+}
+
+// Lengths of text in bytes.
+const (
+	maxName   = 1024
+	maxDetail = 65535
+)
+
+func (r *Record) sizeFault() (field, rule string) {
+	const name = "must have at most 1024 bytes"
+	switch {
+	case r.SubscriberBits != 0 && (!r.Subscriber.IsValid() || int(r.SubscriberBits) > r.Subscriber.BitLen()):
+		return "SubscriberBits", "must be a prefix length of Subscriber"
+	case len(r.SubscriberID) > maxName:
+		return "SubscriberID", name
+	case len(r.Realm) > maxName:
+		return "Realm", name
+	case len(r.ExternalRealm) > maxName:
+		return "ExternalRealm", name
+	case len(r.Host) > maxName:
+		return "Host", name
+	case len(r.Pool) > maxName:
+		return "Pool", name
+	case len(r.Detail) > maxDetail:
+		return "Detail", "must have at most 65535 bytes"
 	}
 	return "", ""
 }
