@@ -3,6 +3,8 @@ package deterministic
 import (
 	"iter"
 	"net/netip"
+
+	"github.com/blocknat/blocknat/portblock"
 	"time"
 )
 
@@ -10,7 +12,7 @@ import (
 // different owners. An invalid prefix means: no subscriber.
 type Change struct {
 	External netip.Addr
-	Ports    PortRange
+	Ports    portblock.Range
 	Old, New netip.Prefix
 }
 

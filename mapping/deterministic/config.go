@@ -1,7 +1,6 @@
 package deterministic
 
-// PortRange is a run of ports, both ends included.
-type PortRange struct{ First, Last uint16 }
+import "github.com/blocknat/blocknat/portblock"
 
 // Algorithm says how the ports of one external address are cut into the sets of
 // its subscribers. The values 0 to 4 are the A of RFC 7422 section 2; higher
@@ -97,7 +96,7 @@ type Config struct {
 	// For MAP and Mask: all slots but DynamicFactor and FirstSlot.
 	SharingRatio int
 	// PortsPerSubscriber is P. Default 0: derived as
-	// floor((65536-|R|)/(C+D)) - DynamicPorts (RFC 7422 section 2, step 1). Must be
+	// floor((65536-|R|-C*DynamicPorts)/(C+D)) (RFC 7422 section 2, step 1). Must be
 	// 0 for MAP, GMA and Mask. With RoundRobin it is the number on all addresses
 	// of the group together, and a multiple of GroupSize.
 	PortsPerSubscriber int
@@ -116,7 +115,7 @@ type Config struct {
 	// 0-1023 (for MAP with PSIDOffset above 0: the 2^(16-a) lowest, which are
 	// always reserved there). An empty list that is not nil reserves port 0 only,
 	// which is always reserved.
-	Reserved []PortRange
+	Reserved []portblock.Range
 	// Remainder says who gets the ports that the division leaves over.
 	Remainder Remainder
 

@@ -3,6 +3,8 @@ package deterministic
 import (
 	"iter"
 	"net/netip"
+
+	"github.com/blocknat/blocknat/portblock"
 )
 
 // RuleConfig is a MAP Basic Mapping Rule (RFC 7597 section 5.2).
@@ -70,7 +72,7 @@ func (c CE) Len() int { return 0 }
 func (c CE) Contains(port uint16) bool { return false }
 
 // Ranges yields the port set of the edge as runs.
-func (c CE) Ranges() iter.Seq[PortRange] { return nil }
+func (c CE) Ranges() iter.Seq[portblock.Range] { return nil }
 
 // EmbedIPv4 returns the IPv4-embedded IPv6 address of RFC 6052 section 2.2: how
 // MAP-T writes outside IPv4 addresses under its default mapping rule prefix.

@@ -78,3 +78,15 @@ func (k u128) leadingZeros() int {
 	}
 	return 64 + bits.LeadingZeros64(k.lo)
 }
+
+func (k u128) and(o u128) u128 { return u128{k.hi & o.hi, k.lo & o.lo} }
+
+func (k u128) compare(o u128) int {
+	switch {
+	case k.less(o):
+		return -1
+	case o.less(k):
+		return 1
+	}
+	return 0
+}
