@@ -219,23 +219,19 @@ func TestReadJSON(t *testing.T) {
 	r := exampleBlock()
 	line := string(JSON{}.AppendRecord(nil, &r))
 	stream := line + "\n" + "damaged\n" + line[:40] + "\n" + `{"pad":"` + strings.Repeat("x", 2<<20) + "\"}\n" + line + strings.TrimSpace(line)
-	for name, rd := range map[string]func() *strings.Reader{"whole": func() *strings.Reader { return strings.NewReader(stream) }} {
-		t.Run(name, func(t *testing.T) {
-			var recs []Record
-			var lines []int64
-			for rec, err := range ReadJSON(rd()) {
-				var se *SyntaxError
-				if errors.As(err, &se) {
-					lines = append(lines, se.Line)
-					continue
-				}
-				require.NoError(t, err)
-				recs = append(recs, rec)
-			}
-			require.Equal(t, []Record{r, r, r}, recs)
-			require.Equal(t, []int64{3, 4, 5}, lines)
-		})
+	var recs []Record
+	var lines []int64
+	for rec, err := range ReadJSON(strings.NewReader(stream)) {
+		var se *SyntaxError
+		if errors.As(err, &se) {
+			lines = append(lines, se.Line)
+			continue
+		}
+		require.NoError(t, err)
+		recs = append(recs, rec)
 	}
+	require.Equal(t, []Record{r, r, r}, recs)
+	require.Equal(t, []int64{3, 4, 5}, lines)
 	var last error
 	for _, err := range ReadJSON(iotest.TimeoutReader(strings.NewReader(strings.Repeat(line, 1000)))) {
 		last = err
@@ -277,7 +273,7 @@ func TestMillis(t *testing.T) {
 		if got, want := string(m.AppendTo(nil)), time.UnixMilli(int64(m)).UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
 			t.Fatalf("got %s, want %s", got, want)
 		}
-		if m != 0 && MillisOf(m.Time()) != m {
+		if m != 0 && m != minMillis && MillisOf(m.Time()) != m {
 			t.Fatalf("%d does not come back", m)
 		}
 	})
