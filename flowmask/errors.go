@@ -25,9 +25,11 @@ var (
 	ErrSpread = errors.New("flowmask: illegal instance")
 )
 
-// SyntaxError says where and why a text could not be parsed. It matches ErrSyntax.
+// SyntaxError says where and why a text, or a set of values, is not a legal
+// mask, flow, set of fields or script. It matches ErrSyntax.
 type SyntaxError struct {
-	// Text is the whole text that was parsed; for a script it is the line.
+	// Text is the whole text that was parsed; for a script it is the line; it
+	// is empty where there is no text.
 	Text string
 	// Line is the line of a script, counted from 1, or 0 where there are no lines.
 	Line int
@@ -47,14 +49,16 @@ func (e *SyntaxError) Error() string {
 		b = strconv.AppendInt(b, int64(e.Line), 10)
 		b = append(b, ": "...)
 	}
-	b = strconv.AppendQuote(b, clip(e.Text))
-	b = append(b, ", position "...)
-	b = strconv.AppendInt(b, int64(e.Pos), 10)
-	if n := e.Field.name(); n != "" {
-		b = append(b, ", field "...)
-		b = append(b, n...)
+	if e.Text != "" {
+		b = strconv.AppendQuote(b, clip(e.Text))
+		b = append(b, ", position "...)
+		b = strconv.AppendInt(b, int64(e.Pos), 10)
+		b = append(b, ": "...)
 	}
-	b = append(b, ": "...)
+	if n := e.Field.name(); n != "" {
+		b = append(b, n...)
+		b = append(b, ": "...)
+	}
 	b = append(b, e.Reason...)
 	return string(b)
 }

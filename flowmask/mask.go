@@ -1,19 +1,30 @@
 package flowmask
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+)
 
 // Mask selects bits of a flow: any bits of any fields. It is a small
-// comparable value. The zero Mask has no fields: under it all valid flows have one key.
+// comparable value of 48 bytes. The zero Mask has no fields: under it all
+// valid flows have one key.
 //
 // A mask with an address field belongs to one family, IPv4 or IPv6; one
 // without serves both. Two masks are equal when they have the same fields, the
 // same bits and the same family.
 type Mask struct {
+	// The words are laid out as those of a Flow. In w the flags are those that
+	// Apply looks at: flagSix when there is an address field, and an unknown-flag for each
+	// port of which a bit is selected.
 	a, b, c, d uint64
 	w          uint64
 	fields     Fields
 	six        bool
 }
+
+// checkFlags are the flags of w that decide whether a flow has a key.
+const checkFlags = flagValid | flagSix | flagSrcUnknown | flagDstUnknown
 
 // Bits are the bits of a mask, field by field, for programs that do not parse a text.
 type Bits struct {
@@ -27,60 +38,149 @@ type Bits struct {
 }
 
 // NewMask returns the mask with the given fields and bits. It refuses bits in
-// a field that is not in the set and addresses of two families.
-func NewMask(fields Fields, bits Bits) (Mask, error) { return Mask{}, nil }
+// a field that is not in the set and addresses of two families with a *SyntaxError whose
+// Field says which.
+func NewMask(fields Fields, bits Bits) (Mask, error) {
+	fault := func(f Fields, why string) (Mask, error) { return Mask{}, &SyntaxError{Field: f, Reason: why} }
+	if fields&^AllFields != 0 {
+		return fault(0, "the set has fields that do not exist")
+	}
+	m := Mask{fields: fields}
+	for _, one := range [...]struct {
+		f     Fields
+		value uint64
+		shift uint
+	}{
+		{Realm, uint64(bits.Realm), realmShift},
+		{Proto, uint64(bits.Proto), protoShift},
+		{SrcPort, uint64(bits.SrcPort), srcPortShift},
+		{DstPort, uint64(bits.DstPort), dstPortShift},
+	} {
+		if one.value != 0 && fields&one.f == 0 {
+			return fault(one.f, "bits are selected in a field that the mask does not have")
+		}
+		m.w |= one.value << one.shift
+	}
+	if bits.SrcPort != 0 {
+		m.w |= flagSrcUnknown
+	}
+	if bits.DstPort != 0 {
+		m.w |= flagDstUnknown
+	}
+	if bits.Src.IsValid() && fields&SrcIP == 0 {
+		return fault(SrcIP, "an address is given for a field that the mask does not have")
+	}
+	if bits.Dst.IsValid() && fields&DstIP == 0 {
+		return fault(DstIP, "an address is given for a field that the mask does not have")
+	}
+	if fields&(SrcIP|DstIP) == 0 {
+		return m, nil
+	}
+	if !bits.Src.IsValid() && !bits.Dst.IsValid() {
+		bits.Src = netip.IPv4Unspecified()
+	}
+	f := newFlow(bits.Src, bits.Dst)
+	if !f.IsValid() {
+		return fault(DstIP, "the address masks are of different families")
+	}
+	m.a, m.b, m.c, m.d, m.six = f.a, f.b, f.c, f.d, f.Is6()
+	m.w |= flagSix
+	return m, nil
+}
 
-// ParseMask parses a mask as ipfw's setmask takes it: the masks of the fields
-// in the order of Fields, separated by commas, addresses in dotted or IPv6 form,
-// numbers decimal ("255.192.0.127,1,0.0.15.0,3" for src-ip, proto, dst-ip,
-// dst-port). All errors are of type *SyntaxError and name field and position.
-func ParseMask(s string, fields Fields) (Mask, error) { return Mask{}, nil }
-
-// MustParseMask is ParseMask that panics on an error; for variables and tests.
-func MustParseMask(s, fields string) Mask { return Mask{} }
+// FullMask returns the mask that selects all bits of the fields; six chooses
+// IPv6 where there are address fields. It is what an ipfw flow table has without setmask.
+func FullMask(fields Fields, six bool) Mask {
+	m := Mask{fields: fields & AllFields}
+	for _, one := range [...]struct {
+		f    Fields
+		bits uint64
+	}{
+		{Realm, 0xffff << realmShift},
+		{Proto, 0xff << protoShift},
+		{SrcPort, 0xffff<<srcPortShift | flagSrcUnknown},
+		{DstPort, 0xffff<<dstPortShift | flagDstUnknown},
+	} {
+		if fields&one.f != 0 {
+			m.w |= one.bits
+		}
+	}
+	const all = ^uint64(0)
+	if fields&(SrcIP|DstIP) != 0 {
+		m.w |= flagSix
+		m.six = six
+	}
+	if fields&SrcIP != 0 {
+		if six {
+			m.a, m.b = all, all
+		} else {
+			m.a |= all &^ 0xffffffff
+		}
+	}
+	if fields&DstIP != 0 {
+		if six {
+			m.c, m.d = all, all
+		} else {
+			m.a |= all >> 32
+		}
+	}
+	return m
+}
 
 // Fields returns the set of fields.
 func (m Mask) Fields() Fields { return m.fields }
 
-// Bits returns the bits of the mask.
-func (m Mask) Bits() Bits { return Bits{} }
-
-// Ones returns the number of bits that are selected.
-func (m Mask) Ones() int { return 0 }
-
 // Is6 reports whether the mask has an address field and is for IPv6.
 func (m Mask) Is6() bool { return m.six }
 
-// AppendTo appends the mask in ipfw's syntax and returns the extended buffer.
-func (m Mask) AppendTo(b []byte) []byte { return b }
-
-// String returns the text of AppendTo.
-func (m Mask) String() string { return string(m.AppendTo(nil)) }
-
-// Key is what a mask leaves of a flow: a comparable value. Keys of different masks
-// must not be compared. The zero Key is not valid.
-type Key struct {
-	a, b, c, d uint64
-	w          uint64
+// flow returns the bits of the mask as the flow whose fields they would be.
+func (m Mask) flow() Flow {
+	f := Flow{a: m.a, b: m.b, c: m.c, d: m.d, w: m.w&^checkFlags | flagValid}
+	if m.six {
+		f.w |= flagSix
+	}
+	return f
 }
 
-// Apply returns the masked key of f. The key is not valid, and the flow
-// matches nothing, if f is the zero Flow, if mask and flow are of different
-// address families, or if the mask selects a bit of a port that is unknown.
-func (m Mask) Apply(f Flow) Key { return Key{} }
+// Bits returns the bits of the mask; NewMask(m.Fields(), m.Bits()) is m.
+func (m Mask) Bits() Bits {
+	f := m.flow()
+	b := Bits{Realm: f.Realm(), Proto: f.Proto(), SrcPort: f.SrcPort(), DstPort: f.DstPort()}
+	if m.fields&SrcIP != 0 {
+		b.Src = f.Src()
+	}
+	if m.fields&DstIP != 0 {
+		b.Dst = f.Dst()
+	}
+	return b
+}
 
-// Check returns nil if f has a key under m, and else a *KeyError that says why not.
-func (m Mask) Check(f Flow) error { return nil }
+// Ones returns the number of bits that are selected.
+func (m Mask) Ones() int {
+	return bits.OnesCount64(m.a) + bits.OnesCount64(m.b) + bits.OnesCount64(m.c) + bits.OnesCount64(m.d) +
+		bits.OnesCount64(m.w&^checkFlags)
+}
 
-// IsValid reports whether k is not the zero Key.
-func (k Key) IsValid() bool { return k.w != 0 }
+// want returns the flags that a flow must show where checks looks.
+func (m *Mask) want() uint64 {
+	if m.six {
+		return flagValid | flagSix
+	}
+	return flagValid
+}
 
-// Flow returns the flow that has the bits of the key where the mask selects them, and 0
-// everywhere else. Of a mask without address fields it is an IPv4 flow.
-func (k Key) Flow() Flow { return Flow{} }
+// checks returns the flags that decide whether a flow has a key.
+func (m *Mask) checks() uint64 { return m.w&checkFlags | flagValid }
 
-// ParseFlow parses the values of the given fields as ipfw writes the key of a
-// table entry: "100.64.0.5,tcp,192.0.2.1,443". Protocols are numbers or the names
-// tcp, udp, icmp, ipv6-icmp, gre, esp, sctp, udplite; ports are numbers. Fields not
-// given are 0. All errors are of type *SyntaxError.
-func ParseFlow(s string, fields Fields) (Flow, error) { return Flow{}, nil }
+// onesOf returns the number of ones of an address mask.
+func onesOf(a netip.Addr) int {
+	if !a.IsValid() {
+		return 0
+	}
+	b := a.As16()
+	n := bits.OnesCount64(binary.BigEndian.Uint64(b[:8])) + bits.OnesCount64(binary.BigEndian.Uint64(b[8:]))
+	if a.Is4() {
+		n -= 16 // As16 maps an IPv4 address below ::ffff:0:0/96.
+	}
+	return n
+}
