@@ -34,14 +34,8 @@ type Info struct {
 	Status   Status
 }
 
-// Span is a run of neighbouring addresses of one range with the same status.
-type Span struct {
-	Range  Range
-	Status Status
-}
-
-// Counts is a pool in numbers. Reserved, Drained, NoRoom, Used and Full may
-// count one address several times.
+// Counts is a pool in numbers. Full, NoRoom, Reserved and Drained may count one
+// address several times.
 type Counts struct {
 	Addresses uint64 // that belong to the pool
 	Open      uint64 // that Take may give
@@ -50,7 +44,7 @@ type Counts struct {
 	NoRoom    uint64 // without room
 	Reserved  uint64
 	Drained   uint64
-	Excluded  uint64 // that have positions and do not serve
+	Excluded  uint64 // that have positions and do not belong: excluded or removed
 	Leases    uint64 // live leases
 }
 
@@ -63,38 +57,138 @@ type Refusals struct {
 }
 
 // State describes the address; false when it has no position in the pool.
-func (p *Pool) State(addr netip.Addr) (Info, bool) { return Info{}, false }
-
-// StateAt describes the address at a position; false when there is none.
-func (p *Pool) StateAt(position uint32) (Info, bool) { return Info{}, false }
-
-// Counts returns the pool in numbers, in constant time.
-func (p *Pool) Counts() Counts { return Counts{} }
-
-// Refusals returns the counts of refusals since New or Restore.
-func (p *Pool) Refusals() Refusals { return Refusals{} }
-
-// LargestOpenRun returns the largest run of neighbouring open addresses.
-func (p *Pool) LargestOpenRun() (Range, uint64) { return Range{}, 0 }
-
-// Addresses iterates over the addresses from a position on, in the order of
-// positions. The pool must not change meanwhile; use AppendPage for that.
-func (p *Pool) Addresses(from uint32) iter.Seq[Info] { return func(func(Info) bool) {} }
-
-// AppendPage appends up to max addresses from a position on and returns the
-// position to go on with; more is false after the last. The pool may change
-// between pages.
-func (p *Pool) AppendPage(dst []Info, from uint32, max int) (page []Info, next uint32, more bool) {
-	return dst, 0, false
+func (p *Pool) State(addr netip.Addr) (Info, bool) {
+	pos, ok := p.index.position(addr)
+	if !ok {
+		return Info{}, false
+	}
+	return p.StateAt(pos)
 }
 
-// Spans iterates over merged runs of addresses with the same status, in the
-// order of positions. It skips quickly over what is uniform. The pool must not change meanwhile.
-func (p *Pool) Spans(from uint32) iter.Seq[Span] { return func(func(Span) bool) {} }
+// StateAt describes the address at a position; false when there is none.
+func (p *Pool) StateAt(position uint32) (Info, bool) {
+	if uint64(position) >= p.index.n {
+		return Info{}, false
+	}
+	return Info{Addr: p.index.address(position), Position: position,
+		Shares: p.sharesOf(position), Status: p.status(position)}, true
+}
+
+// status returns the flags of a position.
+func (p *Pool) status(pos uint32) Status {
+	switch {
+	case p.excluded.Contains(pos):
+		return StatusExcluded
+	case p.removed.Contains(pos):
+		return 0
+	}
+	s := StatusMember
+	for _, f := range [...]struct {
+		on   bool
+		flag Status
+	}{
+		{!p.whole.has(pos), StatusUsed},
+		{p.atLimit(pos), StatusFull},
+		{!p.room.has(pos), StatusNoRoom},
+		{p.reserved.Contains(pos), StatusReserved},
+		{p.drained.Contains(pos), StatusDrained},
+	} {
+		if f.on {
+			s |= f.flag
+		}
+	}
+	return s
+}
+
+// Counts returns the pool in numbers, without a walk over it.
+func (p *Pool) Counts() Counts {
+	return Counts{
+		Addresses: p.members,
+		Open:      p.free.total,
+		Whole:     p.whole.total,
+		Full:      p.full,
+		NoRoom:    p.members - p.room.total,
+		Reserved:  p.reserved.GetCardinality(),
+		Drained:   p.drained.GetCardinality(),
+		Excluded:  p.index.n - p.members,
+		Leases:    p.leases,
+	}
+}
+
+// Refusals returns the counts of refusals since New or Restore.
+func (p *Pool) Refusals() Refusals { return p.refusals }
+
+// LargestOpenRun returns the largest run of neighbouring open addresses within
+// one of the pool's ranges, and its length; the first among equals.
+func (p *Pool) LargestOpenRun() (Range, uint64) {
+	var best Range
+	most := uint64(0)
+	for pos := p.free.next(0); pos >= 0; {
+		b := p.index.block(uint64(pos))
+		end := min(p.free.change(uint32(pos)), b.base+b.r.Len())
+		if n := end - uint64(pos); n > most {
+			most = n
+			best = Range{b.r.offset(uint64(pos) - b.base), b.r.offset(end - 1 - b.base)}
+		}
+		if end >= p.index.n {
+			break
+		}
+		pos = p.free.next(uint32(end))
+	}
+	return best, most
+}
+
+// Addresses iterates over the addresses from a position on, in the order of
+// positions; those that were removed are left out. The pool must not change
+// meanwhile; use AppendPage for that.
+func (p *Pool) Addresses(from uint32) iter.Seq[Info] {
+	return func(yield func(Info) bool) {
+		for pos := uint64(from); pos < p.index.n; pos++ {
+			info, _ := p.StateAt(uint32(pos))
+			if info.Status != 0 && !yield(info) {
+				return
+			}
+		}
+	}
+}
+
+// AppendPage appends up to max addresses from a position on and returns the
+// position to go on with; more is false after the last. It looks at no more
+// than 64 positions for each address asked for, so that a page may come out
+// short where many addresses were removed. The pool may change between pages.
+func (p *Pool) AppendPage(dst []Info, from uint32, max int) (page []Info, next uint32, more bool) {
+	const effort = 64
+	if max < 0 {
+		max = 0
+	}
+	end := min(p.index.n, uint64(from)+uint64(max)*effort)
+	pos := uint64(from)
+	for ; pos < end && max > 0; pos++ {
+		if info, _ := p.StateAt(uint32(pos)); info.Status != 0 {
+			dst = append(dst, info)
+			max--
+		}
+	}
+	return dst, uint32(pos), pos < p.index.n
+}
 
 // Leases iterates over the live leases, in no order. The pool must not change meanwhile.
-func (p *Pool) Leases() iter.Seq[Lease] { return func(func(Lease) bool) {} }
-
-// CheckInvariants recomputes everything that the pool keeps derived and returns
-// the first contradiction. It is for tests and costs a walk over the pool.
-func (p *Pool) CheckInvariants() error { return nil }
+func (p *Pool) Leases() iter.Seq[Lease] {
+	return func(yield func(Lease) bool) {
+		for k, b := range p.tickets.blocks {
+			if b == nil {
+				continue
+			}
+			for j := range b {
+				t := &b[j]
+				if t.serial == 0 {
+					continue
+				}
+				l := Lease{position: p.holder(t), slot: uint32(k*slabBlock + j), serial: t.serial, pool: p.tag}
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}

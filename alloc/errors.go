@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 )
 
@@ -54,6 +55,19 @@ const (
 	ResourceRoom
 )
 
+// String returns the name of the resource.
+func (r Resource) String() string {
+	switch r {
+	case ResourceAddresses:
+		return "addresses"
+	case ResourceShares:
+		return "shares"
+	case ResourceRoom:
+		return "room"
+	}
+	return "unknown resource"
+}
+
 // ExhaustedError tells why a pool refused. It wraps ErrExhausted, or ErrPaired
 // when Spill is not allowed. It does not change after it was returned.
 type ExhaustedError struct {
@@ -65,7 +79,11 @@ type ExhaustedError struct {
 }
 
 // Error implements error.
-func (e *ExhaustedError) Error() string { return "" }
+func (e *ExhaustedError) Error() string {
+	c := &e.Counts
+	return fmt.Sprintf("%v: pool %q is out of %v: %d addresses, %d open, %d full, %d without room, %d reserved, %d drained; %d leases",
+		e.cause, e.Pool, e.Resource, c.Addresses, c.Open, c.Full, c.NoRoom, c.Reserved, c.Drained, c.Leases)
+}
 
 // Unwrap returns ErrExhausted or ErrPaired.
 func (e *ExhaustedError) Unwrap() error { return e.cause }
@@ -79,7 +97,9 @@ type AddressError struct {
 }
 
 // Error implements error.
-func (e *AddressError) Error() string { return "" }
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("%v: pool %q, address %v, %d leases", e.cause, e.Pool, e.Addr, e.Shares)
+}
 
 // Unwrap returns the sentinel.
 func (e *AddressError) Unwrap() error { return e.cause }
@@ -92,7 +112,9 @@ type LeaseError struct {
 }
 
 // Error implements error.
-func (e *LeaseError) Error() string { return "" }
+func (e *LeaseError) Error() string {
+	return fmt.Sprintf("%v: pool %q, position %d", e.cause, e.Pool, e.Lease.position)
+}
 
 // Unwrap returns the sentinel.
 func (e *LeaseError) Unwrap() error { return e.cause }
@@ -104,7 +126,9 @@ type RangeError struct {
 }
 
 // Error implements error.
-func (e *RangeError) Error() string { return "" }
+func (e *RangeError) Error() string {
+	return fmt.Sprintf("alloc: range %q: %s", e.Value, e.Rule)
+}
 
 // Unwrap returns ErrConfig.
 func (e *RangeError) Unwrap() error { return ErrConfig }
@@ -118,7 +142,9 @@ type ConfigError struct {
 }
 
 // Error implements error.
-func (e *ConfigError) Error() string { return "" }
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("alloc: Config.%s = %s: %s", e.Field, e.Value, e.Rule)
+}
 
 // Unwrap returns the cause: ErrConfig, or ErrTooLarge.
 func (e *ConfigError) Unwrap() error { return e.cause }
@@ -129,7 +155,9 @@ type OverlapError struct {
 }
 
 // Error implements error.
-func (e *OverlapError) Error() string { return "" }
+func (e *OverlapError) Error() string {
+	return fmt.Sprintf("alloc: ranges %v and %v overlap; cut or leave out one of them", e.A, e.B)
+}
 
 // Unwrap returns ErrOverlap and ErrConfig.
 func (e *OverlapError) Unwrap() []error { return []error{ErrOverlap, ErrConfig} }
@@ -141,7 +169,9 @@ type SnapshotError struct {
 }
 
 // Error implements error.
-func (e *SnapshotError) Error() string { return "" }
+func (e *SnapshotError) Error() string {
+	return fmt.Sprintf("alloc: bad snapshot at byte %d: %s", e.Offset, e.Rule)
+}
 
 // Unwrap returns ErrSnapshot.
 func (e *SnapshotError) Unwrap() error { return ErrSnapshot }
