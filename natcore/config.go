@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -11,8 +12,11 @@ import (
 // Config says what an engine does. New copies it, fills in the defaults and
 // reports all faults together; it never changes the caller's copy.
 type Config struct {
-	// Instance names this engine in its records (RFC 8158, natInstanceID). Default: "".
-	Instance string
+	// Instance is this engine's number in its records (RFC 8158, natInstanceID).
+	Instance uint32
+	// Host names the machine in records, and HostEpoch counts its starts. Both may be zero.
+	Host      string
+	HostEpoch uint64
 
 	// Seed is the secret from which the engine draws block order, port choice
 	// and table hashes (RFC 6056 section 3.4 asks for 128 bits or more). It
@@ -60,11 +64,11 @@ type PoolConfig struct {
 	Name string
 	// ID is the pool's number in records (RFC 8158, natPoolId). Default: 1 + its place in Config.Pools.
 	ID uint32
-	// Addresses are the external addresses: prefixes ("198.51.100.0/28"), ranges ("203.0.113.9-203.0.113.20") and single
-	// addresses ("192.0.2.7") in any mix (RFC 6888 REQ-3). IPv4 only.
-	Addresses []string
-	// Exclude are addresses out of those that are never used, in the same forms.
-	Exclude []string
+	// Addresses are the external addresses: any mix of prefixes, ranges and single addresses (RFC 6888 REQ-3), as
+	// alloc.ParseRanges reads them. IPv4 only. At least one.
+	Addresses []alloc.Range
+	// Exclude are addresses out of those that are never used.
+	Exclude []alloc.Range
 	// Blocks says how the ports of each address are cut into blocks and given out.
 	// Its zero value is 256-port blocks over 1024-65535; natcore supplies the key from Config.Seed where it is zero.
 	Blocks portblock.Config
@@ -126,8 +130,11 @@ type Timeouts struct {
 	TCPEstablished time.Duration
 	// TCPOpening, from the first SYN until both ends have sent an ACK: default 240 s (RFC 7857 section 2.1 lets it be lower).
 	TCPOpening time.Duration
-	// TCPClosing, after FINs from both ends or a valid RST: default 240 s, at least 240 s.
+	// TCPClosing, after FINs from both ends or a valid RST: default 240 s, at least 240 s (RFC 7857 section 2.1).
 	TCPClosing time.Duration
+	// Fragment is how long a fragmented datagram is followed, and a fragment
+	// waits for its first one: default 10 s, at least 2 s (RFC 6146 section 4).
+	Fragment time.Duration
 	// AllowShort accepts values below the RFC's minimum, down to 1 s: for
 	// laboratories and tests. Default: they are faults.
 	AllowShort bool

@@ -1,57 +1,215 @@
 package natcore
 
 import (
+	"errors"
+	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"time"
+
+	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
 )
 
 // Engine is a NAT44: it holds the mappings and sessions of all subscribers and
 // translates their packets. All its methods are safe for concurrent use;
 // packets of one session are best given by one caller, in order.
-type Engine struct{}
+type Engine struct {
+	cfg      Config
+	pools    []*pool
+	external *externals
+	rules    []rule
+	shards   []*shard
+	shardKey uint64
+	frags    fragments
+
+	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
+	sessions    atomic.Int64 // in all shards, against Limits.Sessions
+	sweep       sweep
+}
 
 // New returns an engine with the configuration, or all faults of the
-// configuration at once as errors of type *FieldError under errors.Join.
-func New(cfg Config) (*Engine, error) { return nil, nil }
+// configuration at once: errors of type *FieldError under errors.Join. The engine's clock starts at now.
+func New(cfg Config, now time.Time) (*Engine, error) {
+	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
+	cfg.Rules = append([]Rule(nil), cfg.Rules...)
+	err := cfg.complete()
+	e := &Engine{cfg: cfg}
+	secrets := rand.NewChaCha8(cfg.Seed)
+	for i, pc := range cfg.Pools {
+		var seed [32]byte
+		_, _ = secrets.Read(seed[:]) // never fails
+		p, poolErr := newPool(pc, seed, i)
+		err = errors.Join(err, poolErr)
+		e.pools = append(e.pools, p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.external, err = newExternals(&cfg, e.pools); err != nil {
+		return nil, err
+	}
+	e.rules = newRules(&cfg)
+	e.shardKey = secrets.Uint64()
+	e.frags.init(&cfg)
+	idle := mapping.Timeouts{
+		UDP: cfg.Timeouts.UDP, ICMP: cfg.Timeouts.ICMP, TCPOpening: cfg.Timeouts.TCPOpening,
+		TCPEstablished: cfg.Timeouts.TCPEstablished, TCPClosing: cfg.Timeouts.TCPClosing,
+		RefreshInbound: cfg.RefreshInbound,
+	}
+	for i := range cfg.Shards {
+		var key [24]byte
+		var seed [32]byte
+		_, _ = secrets.Read(key[:])
+		_, _ = secrets.Read(seed[:])
+		e.shards = append(e.shards, newShard(i, key, seed, idle, now))
+	}
+	return e, nil
+}
+
+// External reports whether the engine translates to the address.
+func (e *Engine) External(a netip.Addr) bool {
+	if a = a.Unmap(); !a.Is4() {
+		return false
+	}
+	_, _, ok := e.external.find(number4(a))
+	return ok
+}
 
 // Process translates a batch of packets of either direction, in order. It
 // sets Verdict, Reason and Realm of each and rewrites its bytes in place.
-func (e *Engine) Process(batch []Packet, now time.Time) {}
-
-// Outbound translates one packet of realm 0 that leaves. b starts at the IP header and is rewritten in place.
-func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) { return 0, 0 }
-
-// Inbound translates one packet that arrives from the external realm. b starts at the IP header and is rewritten in place.
-func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) { return 0, 0 }
-
-// Drain appends to dst the packets that the engine has for the caller to send:
-// fragments that waited for their first one (verdict Forward or Hairpin). Their Bytes belong to the caller.
-func (e *Engine) Drain(dst []Packet, now time.Time) []Packet { return dst }
-
-// Expire ends sessions whose idle time is over and releases blocks that are
-// idle, in at most about budget steps (one step looks at one table entry), and
-// returns true when it has come round all tables once since it last returned
-// true. Call it every second or so with a budget of a few thousand, or more often with less.
-func (e *Engine) Expire(now time.Time, budget int) (round bool) { return true }
-
-// External reports whether the address belongs to a pool.
-func (e *Engine) External(a netip.Addr) bool { return false }
-
-// MapRequest asks for an explicit mapping (RFC 6888 REQ-9; the core of a PCP server, RFC 6887).
-type MapRequest struct {
-	// Realm and Internal are the internal endpoint; for ICMP the port is the identifier.
-	Realm    Realm
-	Internal netip.AddrPort
-	// Protocol is 6 (TCP), 17 (UDP) or 1 (ICMP).
-	Protocol uint8
-	// Lifetime is how long the mapping stays without traffic. It must be positive.
-	Lifetime time.Duration
+func (e *Engine) Process(batch []Packet, now time.Time) {
+	c := call{e: e, now: now}
+	for i := range batch {
+		c.process(&batch[i])
+	}
+	c.unlock()
 }
 
-// Map makes or renews an explicit mapping and returns its external endpoint.
-// An internal endpoint that has a mapping keeps it. Errors are *RefusalError.
-func (e *Engine) Map(r MapRequest, now time.Time) (netip.AddrPort, error) { return netip.AddrPort{}, nil }
+// Outbound translates one packet of realm 0 that leaves. b starts at the IP header and is rewritten in place.
+func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
+	p := Packet{Bytes: b, Direction: Outbound}
+	c := call{e: e, now: now}
+	c.process(&p)
+	c.unlock()
+	return p.Verdict, p.Reason
+}
 
-// Unmap ends the explicit lifetime of a mapping; it goes when its last session goes.
-// It returns false when there is no such mapping.
-func (e *Engine) Unmap(r MapRequest, now time.Time) bool { return false }
+// Inbound translates one packet that arrives from the external realm. b starts at the IP header and is rewritten in place.
+func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
+	p := Packet{Bytes: b, Direction: Inbound}
+	c := call{e: e, now: now}
+	c.process(&p)
+	c.unlock()
+	return p.Verdict, p.Reason
+}
+
+// call is one call of Process: it keeps a shard's lock while packets of that
+// shard follow each other.
+type call struct {
+	e     *Engine
+	now   time.Time
+	shard *shard // locked, or nil
+}
+
+// lock locks a shard, and unlocks the one before.
+func (c *call) lock(s *shard) *shard {
+	if c.shard != s {
+		c.unlock()
+		s.mu.Lock()
+		s.advance(c.now)
+		c.shard = s
+	}
+	return s
+}
+
+func (c *call) unlock() {
+	if c.shard != nil {
+		c.shard.mu.Unlock()
+		c.shard = nil
+	}
+}
+
+// process translates one packet and counts what became of it, in the shard
+// that has last seen it.
+func (c *call) process(p *Packet) {
+	p.Verdict, p.Reason = c.translate(p)
+	s := c.shard
+	if s == nil {
+		s = c.lock(c.e.shards[0])
+	}
+	if p.Direction <= Inbound {
+		s.counts.packets[p.Direction][p.Verdict]++
+	}
+	if p.Verdict == Drop {
+		s.counts.drops[p.Reason]++
+	}
+}
+
+func (c *call) translate(p *Packet) (Verdict, Reason) {
+	var h rewrite.Packet4
+	if fault := rewrite.Parse4(p.Bytes, &h); fault != rewrite.FaultNone {
+		return Drop, reasonOfFault(fault, p.Bytes)
+	}
+	if p.Flags&PartialChecksum != 0 {
+		h.Flags |= rewrite.PartialChecksum
+	}
+	switch {
+	case p.Direction > Inbound:
+		return Drop, ReasonMalformed
+	case h.Flags&rewrite.NonFirst != 0:
+		return c.laterFragment(p, &h)
+	case h.Flags&rewrite.MoreFragments != 0:
+		return c.firstFragment(p, &h)
+	}
+	return c.whole(p, &h)
+}
+
+// whole translates a packet that has a transport header: a whole one or a first fragment.
+func (c *call) whole(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
+	switch h.Kind {
+	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindQueryRequest, rewrite.KindQueryReply:
+		if p.Direction == Outbound {
+			return c.outbound(p, h)
+		}
+		return c.inbound(p, h)
+	case rewrite.KindICMPError:
+		if p.Direction == Outbound {
+			return c.errorOut(p, h)
+		}
+		return c.errorIn(p, h)
+	case rewrite.KindICMPOther:
+		return c.untranslated(p, h, ReasonICMPType)
+	}
+	return c.untranslated(p, h, ReasonProtocol)
+}
+
+// untranslated handles a packet that the engine does not translate: a rule may
+// still exempt it.
+func (c *call) untranslated(p *Packet, h *rewrite.Packet4, why Reason) (Verdict, Reason) {
+	if p.Direction == Outbound {
+		if r := c.e.match(p.Realm, h); r != nil && r.action == Exempt {
+			return Bypass, ReasonNone
+		}
+	}
+	return Drop, why
+}
+
+func reasonOfFault(f rewrite.Fault, b []byte) Reason {
+	switch f {
+	case rewrite.FaultVersion:
+		if len(b) > 0 && b[0]>>4 == 6 {
+			return ReasonIPv6
+		}
+	case rewrite.FaultShort:
+		if len(b) > 0 && b[0]>>4 == 6 {
+			return ReasonIPv6
+		}
+		return ReasonTruncated
+	case rewrite.FaultTruncated:
+		return ReasonTruncated
+	case rewrite.FaultTinyFragment:
+		return ReasonTinyFragment
+	}
+	return ReasonMalformed
+}

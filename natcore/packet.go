@@ -120,7 +120,7 @@ const (
 	ReasonNoMapping
 	// ReasonFiltered: the mapping's filtering does not admit this remote endpoint (RFC 4787 section 5).
 	ReasonFiltered
-	// ReasonNoSession: a TCP segment without SYN that belongs to no session (RFC 6146 section 3.5.2.2, CLOSED).
+	// ReasonNoSession: a TCP segment without SYN, or an ICMP reply, that belongs to no session (RFC 6146 section 3.5.2.2, CLOSED).
 	ReasonNoSession
 	// ReasonAddressesExhausted: no external address of the pool has room for a further subscriber.
 	ReasonAddressesExhausted
@@ -144,8 +144,6 @@ const (
 	ReasonICMPChecksum
 	// ReasonFragment: a fragment whose first one never came, or for which there is no room to wait.
 	ReasonFragment
-	// ReasonHairpinLoop: a packet that hairpins a second time (RFC 6146 section 5.4).
-	ReasonHairpinLoop
 
 	reasons = iota
 )
@@ -153,10 +151,10 @@ const (
 var reasonNames = [reasons]string{
 	"none", "malformed", "truncated", "tiny fragment", "ipv6 not translated",
 	"protocol not translated", "icmp type not translated", "no rule", "rule says drop",
-	"spoofed source", "destination in no pool", "no mapping", "filtered", "tcp without session",
+	"spoofed source", "destination in no pool", "no mapping", "filtered", "no session",
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "subscriber limit", "log refused", "icmp error without session",
-	"icmp error checksum", "fragment without first", "hairpin loop",
+	"icmp error checksum", "fragment without first",
 }
 
 // String returns the reason in a few lower-case words, fit for a report.

@@ -1,11 +1,5 @@
 package natcore
 
-import (
-	"iter"
-	"net/netip"
-	"time"
-)
-
 // Stats is a snapshot of the engine's counters and gauges.
 type Stats struct {
 	// Packets by direction and verdict.
@@ -16,14 +10,18 @@ type Stats struct {
 	Sessions, SessionsCreated uint64
 	// Mappings live now, and made since the start.
 	Mappings, MappingsCreated uint64
-	// Subscribers that hold a block or a session now.
+	// Subscribers that hold a block now.
 	Subscribers uint64
 	// BlocksAllocated and BlocksReleased since the start.
 	BlocksAllocated, BlocksReleased uint64
+	// ReleasesPending are blocks whose release record the log has not accepted yet.
+	ReleasesPending uint64
 	// RecordsRefused by the log, and RecordsLost under the policy CountLoss.
 	RecordsRefused, RecordsLost uint64
-	// Fragments followed now.
-	Fragments uint64
+	// Datagrams is the number of fragmented datagrams followed now,
+	// FragmentsHeld the fragments that wait for their first one, and
+	// FragmentsLost those that waited in vain since the start.
+	Datagrams, FragmentsHeld, FragmentsLost uint64
 	// Pools, in the order of the configuration.
 	Pools []PoolStats
 }
@@ -39,56 +37,45 @@ type PoolStats struct {
 	Subscribers uint64
 }
 
-// Stats sums up the counters of all shards. It takes each shard's lock for a moment.
-func (e *Engine) Stats() Stats { return Stats{} }
-
-// SubscriberInfo tells what one subscriber holds.
-type SubscriberInfo struct {
-	Realm Realm
-	// Internal is the subscriber's address.
-	Internal netip.Addr
-	// External is the address that the subscriber is paired with.
-	External netip.Addr
-	// Blocks held, ports in use by space (TCP, UDP, ICMP identifiers), and sessions.
-	Blocks   int
-	Ports    [3]int
-	Sessions int
-}
-
-// Subscribers yields what each subscriber holds, in no order. No lock is held
-// while the loop's body runs; a subscriber that comes or goes meanwhile may be missed.
-func (e *Engine) Subscribers() iter.Seq[SubscriberInfo] { return func(func(SubscriberInfo) bool) {} }
-
-// SessionInfo tells one session.
-type SessionInfo struct {
-	Realm    Realm
-	Protocol uint8
-	Internal netip.AddrPort
-	External netip.AddrPort
-	Remote   netip.AddrPort
-	// State is "udp", "icmp" or the TCP state (RFC 7857 section 2).
-	State string
-	// LastSeen is the last packet that kept the session alive.
-	LastSeen time.Time
-}
-
-// Sessions yields each session, in no order. No lock is held while the loop's body runs; a session that comes or goes meanwhile may be missed.
-func (e *Engine) Sessions() iter.Seq[SessionInfo] { return func(func(SessionInfo) bool) {} }
-
-// Verdicts and Reasons list all values, for reports.
-func Verdicts() []Verdict {
-	vs := make([]Verdict, verdicts)
-	for i := range vs {
-		vs[i] = Verdict(i)
+// Stats sums up all shards and pools. It takes each one's lock for a moment, so
+// the sums of a busy engine are those of slightly different moments.
+func (e *Engine) Stats() Stats {
+	var t Stats
+	for _, s := range e.shards {
+		s.grants.Lock()
+		t.ReleasesPending += uint64(len(s.pending))
+		s.grants.Unlock()
+		s.mu.Lock()
+		c := &s.counts
+		for d := range c.packets {
+			for v := range c.packets[d] {
+				t.Packets[d][v] += c.packets[d][v]
+			}
+		}
+		for r := range c.drops {
+			t.Drops[r] += c.drops[r]
+		}
+		t.Sessions += uint64(s.table.Sessions())
+		t.SessionsCreated += c.sessions
+		t.Mappings += uint64(s.table.Mappings())
+		t.MappingsCreated += c.mappings
+		t.Subscribers += uint64(len(s.subs))
+		t.BlocksAllocated += c.allocated
+		t.BlocksReleased += c.released
+		t.RecordsRefused += c.recordsRefused
+		t.RecordsLost += c.recordsLost
+		s.mu.Unlock()
 	}
-	return vs
-}
-
-// Reasons lists all reasons, for reports.
-func Reasons() []Reason {
-	rs := make([]Reason, reasons)
-	for i := range rs {
-		rs[i] = Reason(i)
+	e.frags.mu.Lock()
+	t.Datagrams = uint64(len(e.frags.byID))
+	for _, d := range e.frags.byID {
+		t.FragmentsHeld += uint64(len(d.waiting))
 	}
-	return rs
+	t.FragmentsLost = e.frags.dropped
+	e.frags.mu.Unlock()
+	now := e.clock()
+	for _, p := range e.pools {
+		t.Pools = append(t.Pools, p.stats(now))
+	}
+	return t
 }

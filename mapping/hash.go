@@ -1,0 +1,26 @@
+package mapping
+
+import "math/bits"
+
+// hasher is a keyed hash of 16-byte keys: two 64x64->128 multiplications, each
+// folded to 64 bits. Whoever does not know the key cannot aim keys at one place of
+// a table (ATK-17); it is no message authentication code.
+type hasher struct{ k0, k1, k2 uint64 }
+
+func newHasher(key [24]byte) hasher {
+	return hasher{le64(key[0:]), le64(key[8:]), le64(key[16:]) | 1}
+}
+
+func (h *hasher) sum(hi, lo uint64) uint64 {
+	a, b := bits.Mul64(hi^h.k0, lo^h.k1)
+	// The first product is zero when a factor is; mixing hi and lo in again
+	// keeps such keys apart.
+	a, b = bits.Mul64(a^b^bits.RotateLeft64(hi, 29)^lo, h.k2)
+	return a ^ b
+}
+
+func le64(b []byte) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}

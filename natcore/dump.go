@@ -1,0 +1,135 @@
+package natcore
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/blocknat/blocknat/mapping"
+)
+
+// clock returns the latest time that any shard has seen.
+func (e *Engine) clock() time.Time {
+	var latest time.Time
+	for _, s := range e.shards {
+		s.mu.Lock()
+		if s.now.After(latest) {
+			latest = s.now
+		}
+		s.mu.Unlock()
+	}
+	return latest
+}
+
+func (p *pool) stats(now time.Time) PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.alloc.Counts()
+	st := PoolStats{
+		Name: p.cfg.Name, Addresses: c.Addresses, AddressesInUse: c.Addresses - c.Whole, Subscribers: c.Leases,
+	}
+	fresh := p.layout.NewAddress(0).Counts(now).Free
+	st.BlocksFree = (c.Addresses - uint64(len(p.addresses))) * uint64(fresh)
+	for _, a := range p.addresses {
+		b := a.Counts(now)
+		st.BlocksFree += uint64(b.Free)
+		st.BlocksHeating += uint64(b.Heating)
+		st.BlocksCooling += uint64(b.Cooling)
+	}
+	return st
+}
+
+// Subscribers yields what each subscriber holds, in no order. No lock is held
+// while the loop's body runs; a subscriber that comes or goes meanwhile may be missed.
+func (e *Engine) Subscribers() iter.Seq[SubscriberInfo] {
+	return func(yield func(SubscriberInfo) bool) {
+		var page []SubscriberInfo
+		for _, s := range e.shards {
+			for from := 0; from >= 0; {
+				page, from = e.subscriberPage(s, page[:0], from)
+				for _, i := range page {
+					if !yield(i) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// pageSize bounds what a dump copies under one hold of a lock.
+const pageSize = 512
+
+func (e *Engine) subscriberPage(s *shard, page []SubscriberInfo, from int) ([]SubscriberInfo, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ; from < len(s.order) && len(page) < pageSize; from++ {
+		page = append(page, e.info(s.order[from]))
+	}
+	if from >= len(s.order) {
+		from = -1
+	}
+	return page, from
+}
+
+// SessionInfo tells one session.
+type SessionInfo struct {
+	Realm    Realm
+	Protocol uint8
+	Internal netip.AddrPort
+	External netip.AddrPort
+	Remote   netip.AddrPort
+	// State is "udp", "icmp" or the TCP state (see mapping.Phase).
+	State string
+	// LastSeen is when the last packet came that kept the session alive.
+	LastSeen time.Time
+}
+
+// Sessions yields each session, in no order. No lock is held while the loop's
+// body runs; a session that comes, goes or moves within its table meanwhile may be missed or come twice.
+func (e *Engine) Sessions() iter.Seq[SessionInfo] {
+	return func(yield func(SessionInfo) bool) {
+		var page []mapping.State
+		for _, s := range e.shards {
+			for part := 0; part >= 0; {
+				s.mu.Lock()
+				page, part = s.table.AppendSessions(page[:0], part)
+				now, tick := s.now, s.tick
+				s.mu.Unlock()
+				for i := range page {
+					if !yield(sessionInfo(&page[i], now, tick)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+func sessionInfo(st *mapping.State, now time.Time, tick mapping.Tick) SessionInfo {
+	return SessionInfo{
+		Realm: Realm(st.Realm), Protocol: protocols[st.Space],
+		Internal: st.Internal.AddrPort(), External: st.External.AddrPort(), Remote: st.Remote.AddrPort(),
+		State: st.Phase.String(), LastSeen: now.Add(time.Duration(int32(st.LastSeen-tick)) * time.Millisecond),
+	}
+}
+
+// protocols are the IP protocol numbers of the port spaces.
+var protocols = [...]uint8{6, 17, 1}
+
+// Verdicts lists all verdicts, for reports.
+func Verdicts() []Verdict { return slices.Collect(count[Verdict](verdicts)) }
+
+// Reasons lists all reasons, for reports.
+func Reasons() []Reason { return slices.Collect(count[Reason](reasons)) }
+
+func count[T ~uint8](n int) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for i := range n {
+			if !yield(T(i)) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package natcore
+
+import (
+	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// spaceOf returns the port space of a packet with ports or an identifier.
+func spaceOf(h *rewrite.Packet4) portblock.Space {
+	switch h.Kind {
+	case rewrite.KindTCP:
+		return portblock.TCP
+	case rewrite.KindUDP:
+		return portblock.UDP
+	}
+	return portblock.ICMP
+}
+
+// remoteOf is a session's remote endpoint. A query has no remote port: its
+// identifier belongs to the internal host, and one mapping serves all remotes
+// (RFC 5508 REQ-1a).
+func remoteOf(space portblock.Space, addr uint32, port uint16) mapping.Endpoint {
+	if space == portblock.ICMP {
+		port = 0
+	}
+	return mapping.Endpoint{Addr: addr, Port: port}
+}
+
+func segmentOf(h *rewrite.Packet4) mapping.Segment {
+	return mapping.Segment{Seq: h.Seq, Length: uint32(h.PayloadLength), Flags: h.TCPFlags}
+}
+
+// outbound translates the source of a packet that leaves, and its destination
+// too when that is an external endpoint of this NAT (hairpinning).
+func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
+	space := spaceOf(h)
+	internal := mapping.Endpoint{Addr: h.Src, Port: h.SrcPort}
+	remote := remoteOf(space, h.Dst, h.DstPort)
+	seg := segmentOf(h)
+	s := c.lock(c.e.shardOf(uint16(p.Realm), h.Src))
+	external, known := s.table.Outbound(uint16(p.Realm), space, internal, remote, &seg, s.tick)
+	if !known {
+		r := c.e.match(p.Realm, h)
+		if r == nil {
+			return Drop, ReasonNoRule
+		}
+		switch r.action {
+		case Exempt:
+			return Bypass, ReasonNone
+		case Refuse:
+			return Drop, ReasonRuleDrop
+		}
+		var why Reason
+		o := opening{
+			key:   subscriberKey{h.Src, uint16(p.Realm), uint16(r.pool)},
+			space: space, internal: internal, remote: remote, seg: seg,
+		}
+		if external, why = c.open(s, h, &o); why != ReasonNone {
+			return Drop, why
+		}
+	}
+	src := h.Src
+	srcPort := h.SrcPort
+	h.SetSource(p.Bytes, external.Addr, external.Port)
+	if _, _, hairpin := c.e.external.find(h.Dst); !hairpin {
+		return Forward, ReasonNone
+	}
+	verdict, why := c.inbound(p, h)
+	if verdict == Drop {
+		h.SetSource(p.Bytes, src, srcPort)
+		return Drop, why
+	}
+	return Hairpin, ReasonNone
+}
+
+// opening is what a new outbound session needs to know.
+type opening struct {
+	key              subscriberKey
+	space            portblock.Space
+	internal, remote mapping.Endpoint
+	seg              mapping.Segment
+}
+
+// scope masks a remote endpoint by a mapping behaviour (RFC 4787 section 4.1).
+func (b Behaviour) scope(remote mapping.Endpoint) mapping.Endpoint {
+	switch b {
+	case EndpointIndependent:
+		return mapping.Endpoint{}
+	case AddressDependent:
+		return mapping.Endpoint{Addr: remote.Addr}
+	}
+	return remote
+}
+
+// open makes the session of an outbound packet, with its mapping and its port
+// where they are missing. The caller has locked the shard; it is locked again on return.
+func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (mapping.Endpoint, Reason) {
+	e := c.e
+	if _, _, own := e.external.find(h.Src); own {
+		return mapping.Endpoint{}, ReasonSpoofed
+	}
+	if h.Kind == rewrite.KindQueryReply {
+		return mapping.Endpoint{}, ReasonNoSession
+	}
+	if h.Kind == rewrite.KindTCP && !e.cfg.AdmitNonSYN && h.TCPFlags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) != rewrite.TCPSyn {
+		return mapping.Endpoint{}, ReasonNoSession
+	}
+	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
+	s.ended = s.table.Close(o.key.realm, o.space, o.internal, o.remote, s.tick, s.ended[:0])
+	e.settle(s, s.ended)
+	if !e.sessionsLeft(s.subs[o.key]) {
+		return mapping.Endpoint{}, ReasonSessionLimit
+	}
+
+	scope := e.pools[o.key.pool].cfg.Mapping.scope(o.remote)
+	external, why := c.mapped(s, o.key, o.space, o.internal, scope)
+	if why != ReasonNone {
+		return external, why
+	}
+	return external, e.begin(s, o, external, scope, false)
+}
+
+// mapped returns the external endpoint of an internal one, from its mapping or a new one.
+// The caller has locked the shard; it is locked again on return, and may have been unlocked meanwhile.
+func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, internal, scope mapping.Endpoint) (mapping.Endpoint, Reason) {
+	external, ok := s.table.Mapped(key.realm, space, internal, scope)
+	if ok {
+		return external, ReasonNone
+	}
+	sub := s.subs[key]
+	port, more, why := s.takePort(sub, space, internal.Port)
+	if more {
+		c.unlock()
+		port, why = c.e.grant(s, key, space, internal.Port, c.now)
+		c.lock(s)
+		sub = s.subs[key]
+	}
+	if why != ReasonNone {
+		return mapping.Endpoint{}, why
+	}
+	m := mapping.Mapping{
+		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
+		External: mapping.Endpoint{Addr: sub.external, Port: port},
+	}
+	if !s.table.AddMapping(m) {
+		// Another caller mapped the endpoint while the shard was unlocked.
+		_ = sub.holding.ReturnPort(space, sub.lease.Position(), port, s.now)
+		external, _ = s.table.Mapped(key.realm, space, internal, scope)
+		return external, ReasonNone
+	}
+	s.counts.mappings++
+	return m.External, ReasonNone
+}
+
+// sessionsLeft reports whether the limits allow a further session. A subscriber that does not exist yet is nil.
+func (e *Engine) sessionsLeft(sub *subscriber) bool {
+	return (sub == nil || sub.sessions < e.cfg.Limits.SessionsPerSubscriber) &&
+		e.sessions.Load() < int64(e.cfg.Limits.Sessions)
+}
+
+// begin enters a session of a mapping into the table, within the limits. The caller holds mu.
+func (e *Engine) begin(s *shard, o *opening, external, scope mapping.Endpoint, fromRemote bool) Reason {
+	sub := s.subs[o.key]
+	if sub == nil {
+		return ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
+	}
+	if !e.sessionsLeft(sub) {
+		return ReasonSessionLimit
+	}
+	session := mapping.Session{
+		Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Remote: o.remote,
+	}
+	permits := e.pools[o.key.pool].cfg.Filtering == AddressDependent
+	if s.table.Open(&session, scope, &o.seg, fromRemote, permits, s.tick) {
+		sub.sessions++
+		e.sessions.Add(1)
+		s.counts.sessions++
+	}
+	return ReasonNone
+}

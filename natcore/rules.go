@@ -1,0 +1,43 @@
+package natcore
+
+import (
+	"github.com/blocknat/blocknat/mapping/rewrite"
+)
+
+// rule is a Rule as numbers, so that a match is two masked compares.
+type rule struct {
+	realm                uint16
+	proto                uint8
+	action               Action
+	pool                 int16
+	internal, internMask uint32
+	remote, remoteMask   uint32
+}
+
+func newRules(c *Config) []rule {
+	rules := make([]rule, len(c.Rules))
+	for i, r := range c.Rules {
+		rules[i] = rule{realm: uint16(r.Realm), proto: r.Protocol, action: r.Action, pool: int16(c.pool(r.Pool))}
+		if r.Internal.IsValid() {
+			rules[i].internMask = mask4(r.Internal.Bits())
+			rules[i].internal = number4(r.Internal.Addr()) & rules[i].internMask
+		}
+		if r.Remote.IsValid() {
+			rules[i].remoteMask = mask4(r.Remote.Bits())
+			rules[i].remote = number4(r.Remote.Addr()) & rules[i].remoteMask
+		}
+	}
+	return rules
+}
+
+// match returns the first rule that covers an outbound packet, or nil.
+func (e *Engine) match(realm Realm, p *rewrite.Packet4) *rule {
+	for i := range e.rules {
+		r := &e.rules[i]
+		if r.realm == uint16(realm) && (r.proto == 0 || r.proto == p.Proto) &&
+			p.Src&r.internMask == r.internal && p.Dst&r.remoteMask == r.remote {
+			return r
+		}
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package natcore
+
+import (
+	"errors"
+	"math/bits"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// shard holds all that some of the subscribers have: their blocks, mappings and
+// sessions. Locks are taken in this order: grants, mu, the pool's, and never two of a kind.
+type shard struct {
+	// grants is held while blocks are granted or released, across the call of the log. Packets that
+	// need no new block do not take it, so a slow log delays nobody else.
+	grants sync.Mutex
+
+	mu      sync.Mutex // guards all below
+	index   int
+	table   *mapping.Table
+	subs    map[subscriberKey]*subscriber
+	order   []*subscriber // the same, for Expire to go round
+	cursor  int           // in order
+	rnd     *rand.ChaCha8
+	now     time.Time // the latest seen: time never runs backwards in here
+	tick    mapping.Tick
+	counts  counters
+	ended   []mapping.Ended // scratch
+	idle    []portblock.Block
+	pending []release // blocks whose release record the log refused, guarded by grants
+}
+
+// counters are a shard's share of Stats.
+type counters struct {
+	packets                     [2][verdicts]uint64
+	drops                       [reasons]uint64
+	sessions, mappings          uint64
+	allocated, released         uint64
+	recordsRefused, recordsLost uint64
+}
+
+// release is a block on its way from a subscriber back to the pool.
+type release struct {
+	key      subscriberKey
+	external uint32
+	block    portblock.Block
+	used     int
+}
+
+func newShard(index int, key [24]byte, seed [32]byte, idle mapping.Timeouts, now time.Time) *shard {
+	return &shard{
+		index: index, table: mapping.NewTable(key, idle, now),
+		subs: map[subscriberKey]*subscriber{}, rnd: rand.NewChaCha8(seed), now: now,
+	}
+}
+
+// advance sets the shard's clock. The caller holds mu.
+func (s *shard) advance(now time.Time) {
+	if now.After(s.now) {
+		s.now = now
+	}
+	s.tick = s.table.Tick(s.now)
+}
+
+// shardOf returns the shard of a subscriber.
+func (e *Engine) shardOf(realm uint16, addr uint32) *shard {
+	h, _ := bits.Mul64((uint64(realm)<<32|uint64(addr))^e.shardKey, 0x9e3779b97f4a7c15)
+	return e.shards[h&uint64(len(e.shards)-1)]
+}
+
+// reasonOf translates a holding's refusal.
+func reasonOf(err error) Reason {
+	switch {
+	case errors.Is(err, portblock.ErrMaxPorts):
+		return ReasonPortLimit
+	case errors.Is(err, portblock.ErrMaxBlocks):
+		return ReasonBlockLimit
+	case errors.Is(err, portblock.ErrResting):
+		return ReasonPortsResting
+	default:
+		return ReasonBlocksExhausted
+	}
+}
+
+// takePort takes a port from the blocks that a subscriber holds. more says that another block would help.
+// The caller holds mu.
+func (s *shard) takePort(sub *subscriber, space portblock.Space, internal uint16) (port uint16, more bool, why Reason) {
+	if sub == nil {
+		return 0, true, ReasonNone
+	}
+	p, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
+	switch {
+	case err == nil:
+		return p.Number, false, ReasonNone
+	case errors.Is(err, portblock.ErrNeedBlock):
+		return 0, true, ReasonNone
+	default:
+		return 0, false, reasonOf(err)
+	}
+}
+
+// grant gets a subscriber another block and takes a port from it: the block is
+// reserved, then recorded, then used (rule 4 of the design). The caller holds no lock; on success the port is taken and
+// its block belongs to the subscriber.
+func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, internal uint16, now time.Time) (port uint16, why Reason) {
+	s.grants.Lock()
+	defer s.grants.Unlock()
+
+	s.mu.Lock()
+	s.advance(now)
+	now = s.now
+	sub := s.subs[key]
+	port, more, why := s.takePort(sub, space, internal) // another caller may have been here first
+	if !more {
+		s.mu.Unlock()
+		return port, why
+	}
+	lease, want, used := alloc.Lease{}, portblock.Want{Spaces: space.Set()}, 1
+	if sub != nil {
+		lease, want, used = sub.lease, sub.holding.Want(space), sub.holding.Blocks()+1
+	} else if e.subscribers.Add(1) > int64(e.cfg.Limits.Subscribers) {
+		e.subscribers.Add(-1)
+		s.mu.Unlock()
+		return 0, ReasonSubscriberLimit
+	}
+	s.mu.Unlock()
+
+	p := e.pools[key.pool]
+	g, why := p.take(lease, want, s.index, now)
+	var lost, refused bool
+	var external uint32
+	if why == ReasonNone {
+		external = number4(p.external(g.position))
+		r := e.record(logging.BlockAllocated, key, external, g.block, used, now)
+		r.Reason = logging.ReasonOutbound
+		if err := e.cfg.Log.Append(&r); err != nil {
+			if refused = true; e.cfg.LogPolicy == CountLoss {
+				lost = true
+			} else {
+				p.cancel(g)
+				why = ReasonLogRefused
+			}
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if refused {
+		s.counts.recordsRefused++
+	}
+	if lost {
+		s.counts.recordsLost++
+	}
+	if why != ReasonNone {
+		if sub == nil {
+			e.subscribers.Add(-1)
+		} else if why == ReasonBlocksExhausted {
+			// No further block is to be had: what rests may serve, where the policy allows it.
+			if q, err := sub.holding.TakeHeldPort(space, internal, s.rnd, s.now); err == nil {
+				return q.Number, ReasonNone
+			}
+		}
+		return 0, why
+	}
+	if sub == nil {
+		sub = &subscriber{key: key, lease: g.lease, external: external, place: len(s.order)}
+		sub.holding.Init(p.layout)
+		s.subs[key] = sub
+		s.order = append(s.order, sub)
+	}
+	s.counts.allocated++
+	if sub.holding.AddBlock(g.block, s.now) != nil {
+		// The holding asked for the block a moment ago and blocks change under
+		// grants alone, so this is not reached; the block would go back as any other.
+		s.pending = append(s.pending, release{key, external, g.block, used - 1})
+		return 0, ReasonBlockLimit
+	}
+	if port, more, why = s.takePort(sub, space, internal); more {
+		return 0, ReasonBlocksExhausted // the new block has no port of the required kind either
+	}
+	return port, why
+}

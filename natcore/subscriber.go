@@ -1,0 +1,80 @@
+package natcore
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// subscriberKey tells a subscriber: an internal address in a realm, and the
+// pool that serves it there.
+type subscriberKey struct {
+	addr  uint32
+	realm uint16
+	pool  uint16
+}
+
+// subscriber is what one internal address holds in one pool. It exists while it
+// holds a block.
+type subscriber struct {
+	key      subscriberKey
+	lease    alloc.Lease
+	external uint32 // the address that it is paired with
+	holding  portblock.Holding
+	sessions int
+	place    int // in shard.order
+}
+
+// record returns a block record of the subscriber. Used and Max count blocks.
+func (e *Engine) record(kind logging.Kind, k subscriberKey, external uint32, b portblock.Block, used int, now time.Time) logging.Record {
+	p := e.pools[k.pool]
+	set := p.layout.SetOf(b)
+	return logging.Record{
+		Kind: kind, Time: logging.MillisOf(now), Spaces: logging.AllSpaces,
+		Instance: e.cfg.Instance, Host: e.cfg.Host, Epoch: e.cfg.HostEpoch,
+		PoolID: p.cfg.ID, Pool: p.cfg.Name, Realm: e.realmName(k.realm),
+		Subscriber: mapping.Addr4(k.addr), External: mapping.Addr4(external),
+		First: set.First(), Last: set.Last(),
+		Used: uint32(used), Max: uint32(p.layout.Config().MaxBlocks),
+	}
+}
+
+// realmName is the realm in records: its number, and nothing for realm 0, so
+// that who has one realm only does not see it.
+func (e *Engine) realmName(realm uint16) string {
+	if realm == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(realm))
+}
+
+// SubscriberInfo tells what one subscriber holds in one pool.
+type SubscriberInfo struct {
+	Realm Realm
+	Pool  string
+	// Internal is the subscriber's address.
+	Internal netip.Addr
+	// External is the address that the subscriber is paired with.
+	External netip.Addr
+	// Blocks held, ports in use by space (TCP, UDP, ICMP identifiers), and sessions.
+	Blocks   int
+	Ports    [portblock.NumSpaces]int
+	Sessions int
+}
+
+func (e *Engine) info(s *subscriber) SubscriberInfo {
+	i := SubscriberInfo{
+		Realm: Realm(s.key.realm), Pool: e.pools[s.key.pool].cfg.Name,
+		Internal: mapping.Addr4(s.key.addr), External: mapping.Addr4(s.external),
+		Blocks: s.holding.Blocks(), Sessions: s.sessions,
+	}
+	for sp := range i.Ports {
+		i.Ports[sp] = s.holding.Ports(portblock.Space(sp))
+	}
+	return i
+}

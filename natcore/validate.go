@@ -1,0 +1,212 @@
+package natcore
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// FieldError is one fault of a Config. It names the field as Go writes it, the
+// value that it has, and the rule that the value breaks, with what to do.
+type FieldError struct {
+	Field string
+	Value any
+	Rule  string
+}
+
+// Error implements error.
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("natcore: %s = %v: %s", e.Field, e.Value, e.Rule)
+}
+
+// faults collects what is wrong with a configuration.
+type faults []error
+
+func (f *faults) add(field string, value any, rule string) {
+	*f = append(*f, &FieldError{field, value, rule})
+}
+
+const (
+	defaultShards = 8
+	maxShards     = 256
+	maxTimeout    = 10 * 24 * time.Hour
+)
+
+// complete fills in the defaults of a copied configuration and returns its faults.
+func (c *Config) complete() error {
+	var f faults
+	if c.Seed == ([32]byte{}) {
+		f.add("Seed", "all zero", "must be a secret: fill it from crypto/rand")
+	}
+	if c.Log == nil {
+		f.add("Log", "nil", "must accept the records of blocks: logging.Discard runs without records")
+	}
+	if c.LogPolicy > CountLoss {
+		f.add("LogPolicy", c.LogPolicy, "must be RefuseBlocks or CountLoss")
+	}
+	if c.Shards == 0 {
+		c.Shards = defaultShards
+	}
+	if c.Shards < 1 || c.Shards > maxShards || c.Shards&(c.Shards-1) != 0 {
+		f.add("Shards", c.Shards, "must be a power of two from 1 to 256")
+	}
+	c.Timeouts.complete(&f)
+	c.Limits.complete(&f)
+	c.completePools(&f)
+	c.completeRules(&f)
+	return errors.Join(f...)
+}
+
+func (t *Timeouts) complete(f *faults) {
+	for _, v := range []struct {
+		name                 string
+		value                *time.Duration
+		def, least, shortest time.Duration
+		source               string
+	}{
+		{"UDP", &t.UDP, 300 * time.Second, 120 * time.Second, time.Second, "RFC 4787 REQ-5"},
+		{"ICMP", &t.ICMP, 60 * time.Second, 60 * time.Second, time.Second, "RFC 5508 REQ-2"},
+		{"TCPEstablished", &t.TCPEstablished, 7440 * time.Second, 7440 * time.Second, time.Second, "RFC 5382 REQ-5"},
+		{"TCPOpening", &t.TCPOpening, 240 * time.Second, time.Second, time.Second, "RFC 7857 section 2.1"},
+		{"TCPClosing", &t.TCPClosing, 240 * time.Second, 240 * time.Second, time.Second, "RFC 7857 section 2.1"},
+		{"Fragment", &t.Fragment, 10 * time.Second, 2 * time.Second, 2 * time.Second, "RFC 6146 section 4"},
+	} {
+		if *v.value == 0 {
+			*v.value = v.def
+		}
+		least, hint := v.least, "; AllowShort lifts this in a laboratory"
+		if t.AllowShort || v.least == v.shortest {
+			least, hint = v.shortest, ""
+		}
+		if *v.value < least {
+			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at least %v (%s)%s", least, v.source, hint))
+		}
+		if *v.value > maxTimeout {
+			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at most %v", maxTimeout))
+		}
+	}
+}
+
+func (l *Limits) complete(f *faults) {
+	for _, v := range []struct {
+		name  string
+		value *int
+		def   int
+	}{
+		{"Subscribers", &l.Subscribers, 1 << 20},
+		{"Sessions", &l.Sessions, 1 << 24},
+		{"SessionsPerSubscriber", &l.SessionsPerSubscriber, 1 << 14},
+		{"Fragments", &l.Fragments, 4096},
+		{"FragmentBytes", &l.FragmentBytes, 4 << 20},
+	} {
+		if *v.value == 0 {
+			*v.value = v.def
+		}
+		if *v.value < 0 {
+			f.add("Limits."+v.name, *v.value, "must not be negative; zero means the default")
+		}
+	}
+}
+
+// completePools checks the pools. Whether their addresses overlap is found by newExternals.
+func (c *Config) completePools(f *faults) {
+	if len(c.Pools) == 0 {
+		f.add("Pools", "empty", "at least one pool with external addresses is needed")
+	}
+	if len(c.Pools) > maxPools {
+		f.add("Pools", len(c.Pools), fmt.Sprintf("at most %d pools", maxPools))
+	}
+	keys := rand.NewChaCha8(c.Seed)
+	names, ids := map[string]int{}, map[uint32]int{}
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		field := func(name string) string { return fmt.Sprintf("Pools[%d].%s", i, name) }
+		if p.Name == "" {
+			f.add(field("Name"), `""`, "must not be empty: rules and records name the pool")
+		} else if j, taken := names[p.Name]; taken {
+			f.add(field("Name"), p.Name, fmt.Sprintf("is the name of Pools[%d] already", j))
+		}
+		names[p.Name] = i
+		if p.ID == 0 {
+			p.ID = uint32(i) + 1
+		}
+		if j, taken := ids[p.ID]; taken {
+			f.add(field("ID"), p.ID, fmt.Sprintf("is the ID of Pools[%d] already", j))
+		}
+		ids[p.ID] = i
+		if len(p.Addresses) == 0 {
+			f.add(field("Addresses"), "empty", "at least one external address is needed")
+		}
+		for j, r := range p.Addresses {
+			if !r.IsValid() || !r.First().Is4() {
+				f.add(field(fmt.Sprintf("Addresses[%d]", j)), r, "must be IPv4 addresses")
+			}
+		}
+		if p.Mapping > AddressAndPortDependent {
+			f.add(field("Mapping"), p.Mapping, "must be one of the three behaviours of RFC 4787 section 4.1")
+		}
+		if p.Filtering > AddressAndPortDependent {
+			f.add(field("Filtering"), p.Filtering, "must be one of the three behaviours of RFC 4787 section 5")
+		}
+		if p.SubscribersPerAddress < 0 {
+			f.add(field("SubscribersPerAddress"), p.SubscribersPerAddress, "must not be negative; zero means no bound")
+		}
+		if p.Blocks.Scheme != portblock.Contiguous {
+			f.add(field("Blocks.Scheme"), p.Blocks.Scheme, "must be Contiguous: a record names a block by its first and last port")
+		}
+		if p.Blocks.Spaces != 0 && p.Blocks.Spaces != portblock.TCP.Set()|portblock.UDP.Set()|portblock.ICMP.Set() {
+			f.add(field("Blocks.Spaces"), p.Blocks.Spaces, "must be all spaces or zero: the engine translates TCP, UDP and ICMP")
+		}
+		p.Blocks.Pool = uint16(i)
+		var key [16]byte
+		_, _ = keys.Read(key[:]) // never fails
+		if p.Blocks.OrderKey == ([16]byte{}) {
+			p.Blocks.OrderKey = key
+		}
+	}
+}
+
+func (c *Config) completeRules(f *faults) {
+	if len(c.Rules) == 0 && len(c.Pools) > 0 {
+		c.Rules = []Rule{{Pool: c.Pools[0].Name}}
+		return
+	}
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		field := func(name string) string { return fmt.Sprintf("Rules[%d].%s", i, name) }
+		for _, p := range []struct {
+			name  string
+			value netip.Prefix
+		}{{"Internal", r.Internal}, {"Remote", r.Remote}} {
+			if p.value != (netip.Prefix{}) && (!p.value.IsValid() || !p.value.Addr().Is4()) {
+				f.add(field(p.name), p.value, "must be an IPv4 prefix, or the zero prefix for any")
+			}
+		}
+		switch r.Action {
+		case Translate:
+			if c.pool(r.Pool) < 0 {
+				f.add(field("Pool"), fmt.Sprintf("%q", r.Pool), "must name one of Pools")
+			}
+		case Exempt, Refuse:
+			if r.Pool != "" {
+				f.add(field("Pool"), r.Pool, "must be empty where nothing is translated")
+			}
+		default:
+			f.add(field("Action"), r.Action, "must be Translate, Exempt or Refuse")
+		}
+	}
+}
+
+// pool returns the place of the pool with a name, or -1.
+func (c *Config) pool(name string) int {
+	for i := range c.Pools {
+		if c.Pools[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
