@@ -146,7 +146,8 @@ func (p *packet) setPayload(b []byte) {
 	}
 }
 
-// complete reports a transport layer that should be there and is not.
+// complete reports a transport layer that should be there and is not, because
+// gopacket could not decode it or an extension header before it.
 func (p *packet) complete() error {
 	if p.first || p.later {
 		return nil
@@ -163,6 +164,11 @@ func (p *packet) complete() error {
 		missing = p.ip4 != nil && p.icmp4 == nil
 	case rewrite.ProtoICMPv6:
 		missing = p.ip6 != nil && p.icmp6 == nil
+	case uint8(layers.IPProtocolIPv6HopByHop), uint8(layers.IPProtocolIPv6Routing),
+		uint8(layers.IPProtocolIPv6Fragment), uint8(layers.IPProtocolIPv6Destination), uint8(layers.IPProtocolAH):
+		if p.ip6 != nil {
+			return rewrite.FaultExtension
+		}
 	}
 	if missing {
 		return rewrite.FaultTruncated
