@@ -8,7 +8,10 @@ import "math/bits"
 type hasher struct{ k0, k1, k2 uint64 }
 
 func newHasher(key [24]byte) hasher {
-	return hasher{le64(key[0:]), le64(key[8:]), le64(key[16:]) | 1}
+	// The constants (digits of pi) keep the mixing good under a key of few bits, as tests use.
+	return hasher{
+		le64(key[0:]) ^ 0x243f6a8885a308d3, le64(key[8:]) ^ 0x13198a2e03707344, le64(key[16:]) ^ 0xa4093822299f31d1 | 1,
+	}
 }
 
 func (h *hasher) sum(hi, lo uint64) uint64 {
