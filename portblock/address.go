@@ -1,24 +1,185 @@
 package portblock
 
 import (
-	"iter"
+	"math/bits"
 	"time"
 )
 
 // Address is the state of the blocks of ONE external address.
 //
-// An Address is plain data and not safe for concurrent use.
-type Address struct{ layout *Layout }
+// An Address is plain data and not safe for concurrent use. A now that lies
+// before the latest one seen is taken as that one.
+type Address struct {
+	layout   *Layout
+	reserved *Reserved
+
+	// free has a bit for each free unit. With two block sizes, whole has one
+	// for each group of which all units are free, and frag has the free
+	// units of all other groups: small blocks come from there first, so that
+	// large ones stay possible. All three share one array.
+	free, frag, whole []uint64
+	// slot holds 1 + the place in recs of the block that starts at a unit, 0
+	// where none does.
+	slot []uint16
+	recs []record // heating and cooling blocks, dense, in no order
+
+	now   int64 // latest time seen, ms
+	index uint32
+	gen   uint32 // generation of the latest lease
+
+	// head and tail are the first units of the oldest and the newest cooling
+	// block, noUnit when none is cooling. The guard time is one for all, so
+	// the order of cooling is the order of becoming free.
+	head, tail uint16
+
+	// nfree counts free units; heating and cooling count units too.
+	nfree, nwhole, heating, cooling uint16
+
+	refused [4]uint64 // by refusal
+}
+
+// record is one heating or cooling block: 24 bytes.
+type record struct {
+	owner  uint64
+	since  int64 // ms, when the state began
+	gen    uint32
+	number uint16 // first unit, bigBlock, coolBlock
+	next   uint16 // next cooling block, noUnit at the end
+}
+
+const (
+	coolBlock = 1 << 14 // in record.number: the block is cooling
+	unitBits  = coolBlock - 1
+	noUnit    = 1<<16 - 1
+)
 
 // NewAddress returns an address with all usable blocks free. The index names
 // the address in every Block.
-func (l *Layout) NewAddress(index uint32) *Address { return &Address{layout: l} }
+func (l *Layout) NewAddress(index uint32) *Address {
+	w, wg := wordsFor(l.units), 0
+	n := w
+	if l.group > 1 {
+		wg = wordsFor(l.units / l.group)
+		n = 2*w + wg
+	}
+	words := make([]uint64, n)
+	a := &Address{
+		layout: l, reserved: l.reserved, index: index, now: -1 << 60,
+		free: words[:w:w], slot: make([]uint16, l.units), head: noUnit, tail: noUnit,
+	}
+	if l.group > 1 {
+		a.frag, a.whole = words[w:2*w:2*w], words[2*w:]
+	}
+	a.rebuild()
+	return a
+}
+
+// rebuild derives the free bitmaps from the reserved ports and the records.
+func (a *Address) rebuild() {
+	copy(a.free, a.reserved.any)
+	for _, r := range a.recs {
+		u := int(r.number & unitBits)
+		for i := range a.layout.blockUnits(r.number) {
+			clearBit(a.free, u+i)
+		}
+	}
+	a.nfree = uint16(countBits(a.free))
+	a.nwhole = 0
+	if a.layout.group > 1 {
+		clear(a.whole)
+		for g := range a.layout.units / a.layout.group {
+			a.regroup(g)
+		}
+	}
+}
+
+// regroup brings whole and frag of a group in line with free.
+func (a *Address) regroup(g int) {
+	q := a.layout.group
+	n := 0
+	for u := g * q; u < (g+1)*q; u++ {
+		clearBit(a.frag, u)
+		if getBit(a.free, u) {
+			n++
+		}
+	}
+	was := getBit(a.whole, g)
+	switch {
+	case n == q && !was:
+		setBit(a.whole, g)
+		a.nwhole++
+	case n < q && was:
+		clearBit(a.whole, g)
+		a.nwhole--
+	}
+	if n < q {
+		for u := g * q; u < (g+1)*q; u++ {
+			if getBit(a.free, u) {
+				setBit(a.frag, u)
+			}
+		}
+	}
+}
 
 // Index returns the index given to NewAddress.
-func (a *Address) Index() uint32 { return 0 }
+func (a *Address) Index() uint32 { return a.index }
 
 // Layout returns the layout of the address.
 func (a *Address) Layout() *Layout { return a.layout }
+
+// advance frees the cooling blocks whose guard time is over at now, oldest
+// first, and returns the time that counts. The work is one step for each
+// block that becomes free.
+func (a *Address) advance(now time.Time) int64 {
+	if t := millis(now); t > a.now {
+		a.now = t
+	}
+	for a.head != noUnit {
+		i := a.slot[a.head] - 1
+		r := &a.recs[i]
+		if a.now-r.since < a.layout.guard {
+			break
+		}
+		n := uint16(a.layout.blockUnits(r.number))
+		a.cooling -= n
+		a.head = r.next
+		if a.head == noUnit {
+			a.tail = noUnit
+		}
+		a.release(i)
+	}
+	return a.now
+}
+
+// release drops record i and frees its units.
+func (a *Address) release(i uint16) {
+	number := a.recs[i].number
+	u := int(number & unitBits)
+	a.slot[u] = 0
+	last := uint16(len(a.recs) - 1)
+	if i != last {
+		a.recs[i] = a.recs[last]
+		a.slot[a.recs[i].number&unitBits] = i + 1
+	}
+	a.recs = a.recs[:last]
+	if last == 0 && cap(a.recs) > recordStep {
+		a.recs = nil // an address without live blocks keeps no more than its base
+	}
+	n := a.layout.blockUnits(number)
+	for v := u; v < u+n; v++ {
+		if getBit(a.reserved.any, v) {
+			setBit(a.free, v)
+			a.nfree++
+		}
+	}
+	if a.layout.group > 1 {
+		a.regroup(u / a.layout.group)
+	}
+}
+
+// recordStep is by how many records recs grows: doubling would waste up to
+// half of what the blocks of an address take.
+const recordStep = 16
 
 // TakeBlock leases a free block of the first-block size to owner:
 // free -> heating. It fails with ErrNoBlock and then changes nothing.
@@ -27,57 +188,299 @@ func (a *Address) TakeBlock(owner uint64, now time.Time) (Block, error) {
 }
 
 // TakeBlockOf is like TakeBlock for the kind of block that want describes;
-// Holding.Want says which one a subscriber needs next.
+// Holding.Want says which one a subscriber needs next. It fails with
+// ErrNoBlock or ErrInvalid (want.Spaces names a space that does not exist).
 func (a *Address) TakeBlockOf(owner uint64, want Want, now time.Time) (Block, error) {
-	return Block{}, ErrNoBlock
+	if want.Spaces&^AllSpaces != 0 {
+		return Block{}, ErrInvalid
+	}
+	a.advance(now)
+	u, ok := a.choose(want)
+	if !ok {
+		a.refused[refusedNoBlock]++
+		return Block{}, ErrNoBlock
+	}
+	return a.lease(u, want.Further, owner), nil
+}
+
+// choose picks a free unit, or the first unit of a free group.
+func (a *Address) choose(want Want) (int, bool) {
+	l := a.layout
+	if l.big(want.Further) {
+		g, ok := a.pick(a.whole, int(a.nwhole), want.Spaces, true)
+		return g * l.group, ok
+	}
+	if l.group > 1 {
+		if u, ok := a.pick(a.frag, int(a.nfree)-int(a.nwhole)*l.group, want.Spaces, false); ok {
+			return u, true
+		}
+	}
+	return a.pick(a.free, int(a.nfree), want.Spaces, false)
+}
+
+// pick draws one of the n set bits of words that has usable ports in the
+// spaces.
+func (a *Address) pick(words []uint64, n int, spaces SpaceSet, groups bool) (int, bool) {
+	if n == 0 {
+		return 0, false
+	}
+	l := a.layout
+	if spaces&^l.cfg.Spaces != 0 {
+		return 0, false // a space that is not served has no usable port
+	}
+	if spaces != 0 && !a.reserved.uniform {
+		var buf [MaxBlockSize / 64]uint64
+		n = 0
+		for i, w := range words {
+			for w2 := w; w2 != 0; w2 &= w2 - 1 {
+				b := bits.TrailingZeros64(w2)
+				if !a.suits(i*64+b, spaces, groups) {
+					w &^= 1 << b
+				}
+			}
+			buf[i] = w
+			n += bits.OnesCount64(w)
+		}
+		if n == 0 {
+			return 0, false
+		}
+		words = buf[:len(words)]
+	}
+	r := 0
+	if l.cfg.Order == OrderKeyed {
+		// The high half of the product maps a 64-bit value to 0..n-1; its
+		// bias is below n/2^64.
+		hi, _ := bits.Mul64(sip(l.key, uint64(a.index)<<32|uint64(a.gen+1)), uint64(n))
+		r = int(hi)
+	}
+	return selectBit(words, r), true
+}
+
+// suits says whether unit (or group) i has a usable port in all the spaces.
+func (a *Address) suits(i int, spaces SpaceSet, groups bool) bool {
+	n := 1
+	if groups {
+		n = a.layout.group
+		i *= n
+	}
+	for s := range Space(NumSpaces) {
+		if !spaces.Has(s) {
+			continue
+		}
+		found := false
+		for u := i; u < i+n && !found; u++ {
+			found = getBit(a.reserved.usable[s], u)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// lease makes a free block heating.
+func (a *Address) lease(u int, further bool, owner uint64) Block {
+	number := uint16(u)
+	if a.layout.big(further) {
+		number |= bigBlock
+	}
+	n := a.layout.blockUnits(number)
+	for v := u; v < u+n; v++ {
+		clearBit(a.free, v)
+	}
+	a.nfree -= uint16(n)
+	a.heating += uint16(n)
+	if a.layout.group > 1 {
+		a.regroup(u / a.layout.group)
+	}
+	a.gen++
+	if a.gen == 0 {
+		a.gen = 1
+	}
+	if len(a.recs) == cap(a.recs) {
+		grown := make([]record, len(a.recs), len(a.recs)+recordStep)
+		copy(grown, a.recs)
+		a.recs = grown
+	}
+	a.recs = append(a.recs, record{owner: owner, since: a.now, gen: a.gen, number: number, next: noUnit})
+	a.slot[u] = uint16(len(a.recs))
+	return Block{address: a.index, gen: a.gen, number: number, pool: a.layout.cfg.Pool}
 }
 
 // TakeBlockAt leases the block that holds port, by name. It fails with
-// ErrNotInRange, ErrReserved, ErrInUse or ErrCooling and then changes nothing.
+// ErrNotInRange, ErrReserved (in the wanted spaces, or in all), ErrInUse,
+// ErrCooling or ErrInvalid and then changes nothing.
 func (a *Address) TakeBlockAt(port uint16, owner uint64, want Want, now time.Time) (Block, error) {
-	return Block{}, ErrNoBlock
+	if want.Spaces&^AllSpaces != 0 {
+		return Block{}, ErrInvalid
+	}
+	a.advance(now)
+	l := a.layout
+	u, ok := l.Locate(port)
+	if !ok {
+		return Block{}, ErrNotInRange
+	}
+	if a.reservedAt(port, want.Spaces) {
+		a.refused[refusedReserved]++
+		return Block{}, ErrReserved
+	}
+	n := 1
+	if l.big(want.Further) {
+		n = l.group
+		u &^= n - 1
+	}
+	cooling := false
+	for v := u; v < u+n; v++ {
+		switch i, state := a.find(v); {
+		case state == Heating:
+			a.refused[refusedInUse]++
+			return Block{}, ErrInUse
+		case state == Cooling:
+			cooling = true
+		case i < 0 && !getBit(a.free, v):
+			a.refused[refusedReserved]++
+			return Block{}, ErrReserved
+		}
+	}
+	if cooling {
+		a.refused[refusedCooling]++
+		return Block{}, ErrCooling
+	}
+	return a.lease(u, want.Further, owner), nil
+}
+
+// reservedAt says whether the port is reserved in one of the spaces; with no
+// spaces given, in all of them.
+func (a *Address) reservedAt(port uint16, spaces SpaceSet) bool {
+	all := true
+	for s := range Space(NumSpaces) {
+		r := a.reserved.Contains(s, port)
+		if r && spaces.Has(s) {
+			return true
+		}
+		all = all && r
+	}
+	return all
+}
+
+// find returns the place of the record that covers unit u and its stored
+// state, or -1 and Unusable.
+func (a *Address) find(u int) (int, State) {
+	i := int(a.slot[u]) - 1
+	if i < 0 && a.layout.group > 1 {
+		i = int(a.slot[u&^(a.layout.group-1)]) - 1
+		if i >= 0 && a.recs[i].number&bigBlock == 0 {
+			i = -1
+		}
+	}
+	switch {
+	case i < 0:
+		return -1, Unusable
+	case a.recs[i].number&coolBlock != 0:
+		return i, Cooling
+	}
+	return i, Heating
+}
+
+// held returns the record of a heating lease.
+func (a *Address) held(b Block) (uint16, error) {
+	if b.gen == 0 {
+		return 0, ErrInvalid
+	}
+	if b.address != a.index || b.pool != a.layout.cfg.Pool || b.Number() >= a.layout.units {
+		return 0, ErrForeign
+	}
+	i := a.slot[b.Number()]
+	if i == 0 {
+		return 0, ErrStale
+	}
+	if r := &a.recs[i-1]; r.gen != b.gen || r.number != b.number {
+		return 0, ErrStale // another lease, or cooling, which has coolBlock set
+	}
+	return i - 1, nil
 }
 
 // CancelBlock takes back a lease of which no port was ever used:
-// heating -> free, without a guard time. It fails with ErrInvalid,
-// ErrForeign or ErrStale and then changes nothing.
-func (a *Address) CancelBlock(b Block) error { return ErrStale }
+// heating -> free, without a guard time. That no port was used is the
+// caller's word. It fails with ErrInvalid, ErrForeign or ErrStale and then
+// changes nothing.
+func (a *Address) CancelBlock(b Block) error {
+	i, err := a.held(b)
+	if err != nil {
+		return err
+	}
+	a.heating -= uint16(a.layout.blockUnits(b.number))
+	a.release(i)
+	return nil
+}
 
 // CoolBlock ends a lease: heating -> cooling. The block is free when the
 // guard time is over. It fails as CancelBlock does.
-func (a *Address) CoolBlock(b Block, now time.Time) error { return ErrStale }
+func (a *Address) CoolBlock(b Block, now time.Time) error {
+	a.advance(now)
+	i, err := a.held(b)
+	if err != nil {
+		return err
+	}
+	n := uint16(a.layout.blockUnits(b.number))
+	a.heating -= n
+	if a.layout.guard == 0 {
+		a.release(i)
+		return nil
+	}
+	a.cooling += n
+	r := &a.recs[i]
+	r.since = a.now
+	r.number |= coolBlock
+	u := r.number & unitBits
+	if a.tail == noUnit {
+		a.head = u
+	} else {
+		a.recs[a.slot[a.tail]-1].next = u
+	}
+	a.tail = u
+	return nil
+}
 
 // NextFree returns when the next cooling block becomes free, and false when
 // none is cooling.
-func (a *Address) NextFree() (time.Time, bool) { return time.Time{}, false }
+func (a *Address) NextFree() (time.Time, bool) {
+	if a.head == noUnit {
+		return time.Time{}, false
+	}
+	return timeOf(a.recs[a.slot[a.head]-1].since + a.layout.guard), true
+}
 
 // FreeBlocks returns the number of free blocks at now, in units of the
 // smaller block size.
-func (a *Address) FreeBlocks(now time.Time) int { return 0 }
-
-// HasRoom says whether TakeBlockOf(want) would succeed at now.
-func (a *Address) HasRoom(want Want, now time.Time) bool { return false }
-
-// InUse says whether a block is heating or cooling at now. An address that is
-// not in use can be dropped and made anew.
-func (a *Address) InUse(now time.Time) bool { return false }
-
-// Ownership is the answer of Owner: who holds a port's block since when. In
-// the states Free and Unusable the owner is 0 and the Block invalid.
-type Ownership struct {
-	Owner uint64
-	State State
-	Block Block
-	// Since is when the state began, zero for Free and Unusable.
-	Since time.Time
+func (a *Address) FreeBlocks(now time.Time) int {
+	a.advance(now)
+	return int(a.nfree)
 }
 
-// Owner tells who holds the block of a port at now. It changes nothing. The
-// owner of a cooling block is the last one, kept for tracing.
-func (a *Address) Owner(port uint16, now time.Time) Ownership { return Ownership{} }
+// HasRoom says whether TakeBlockOf(want) would succeed at now.
+func (a *Address) HasRoom(want Want, now time.Time) bool {
+	a.advance(now)
+	if want.Spaces&^AllSpaces != 0 {
+		return false
+	}
+	_, ok := a.choose(want)
+	return ok
+}
+
+// InUse says whether a block is heating or cooling at now. An address that is
+// not in use can be dropped and made anew, but for its count of generations:
+// leases of the old one are then not told from new ones.
+func (a *Address) InUse(now time.Time) bool {
+	a.advance(now)
+	return len(a.recs) > 0
+}
 
 // Holds says whether b is heating on this address.
-func (a *Address) Holds(b Block) bool { return false }
+func (a *Address) Holds(b Block) bool {
+	_, err := a.held(b)
+	return err == nil
+}
 
 // Conflict is a heating block that holds newly reserved ports.
 type Conflict struct {
@@ -87,61 +490,39 @@ type Conflict struct {
 
 // SetReserved replaces the reserved ports of this address and appends the
 // heating blocks that hold ports reserved by r and not before; their owners'
-// Holdings are told by Holding.SetReserved. Nil means the layout's own.
-func (a *Address) SetReserved(r *Reserved, dst []Conflict, now time.Time) []Conflict { return dst }
+// Holdings are told by Holding.SetReserved. Nil means the layout's own; a set
+// cut for another layout panics, for it cannot come from input.
+func (a *Address) SetReserved(r *Reserved, dst []Conflict, now time.Time) []Conflict {
+	a.advance(now)
+	if r == nil {
+		r = a.layout.reserved
+	}
+	if r.layout != a.layout {
+		panic("portblock: Reserved of another layout")
+	}
+	old := a.reserved
+	a.reserved = r
+	a.rebuild()
+	for _, rec := range a.recs {
+		if rec.number&coolBlock == 0 && a.newlyReserved(old, rec.number) {
+			dst = append(dst, Conflict{rec.owner, Block{a.index, rec.gen, rec.number, a.layout.cfg.Pool}})
+		}
+	}
+	return dst
+}
+
+func (a *Address) newlyReserved(old *Reserved, number uint16) bool {
+	unit := int(number & unitBits)
+	for off := range a.layout.blockPorts(number) {
+		p := a.layout.portAt(unit, off)
+		for s := range Space(NumSpaces) {
+			if a.reserved.Contains(s, p) && !old.Contains(s, p) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Reserved returns the reserved ports of the address.
-func (a *Address) Reserved() *Reserved { return nil }
-
-// BlockInfo describes one block in a dump.
-type BlockInfo struct {
-	Block Block // invalid in the states Free and Unusable
-	// Number is the position, in units of the smaller block size; Set the
-	// ports.
-	Number int
-	Set    Set
-	State  State
-	Owner  uint64
-	// Since is when the state began; Until when a cooling block is free.
-	Since, Until time.Time
-}
-
-// Blocks yields all blocks by rising number, as they stand at now. The
-// address must not be changed meanwhile; AppendBlocks copies by pages.
-func (a *Address) Blocks(now time.Time) iter.Seq[BlockInfo] { return func(func(BlockInfo) bool) {} }
-
-// AppendBlocks appends up to limit blocks from number on and returns the
-// number to go on with, or -1 at the end. Nothing refers to the address
-// afterwards, so no lock need be held while the page is formatted.
-func (a *Address) AppendBlocks(dst []BlockInfo, from, limit int, now time.Time) ([]BlockInfo, int) {
-	return dst, -1
-}
-
-// Ranges yields the ports in blocks of state s, merged and rising.
-func (a *Address) Ranges(s State, now time.Time) iter.Seq[Range] { return func(func(Range) bool) {} }
-
-// BlockCounts counts blocks by state, in units of the smaller block size.
-type BlockCounts struct {
-	Free, Heating, Cooling, Unusable int
-	// LargestFreeRun is the longest run of free blocks side by side.
-	LargestFreeRun int
-	// Refused counts refusals since the address was made, by reason.
-	RefusedNoBlock, RefusedReserved, RefusedInUse, RefusedCooling uint64
-}
-
-// Counts returns the counts at now.
-func (a *Address) Counts(now time.Time) BlockCounts { return BlockCounts{} }
-
-// Explain adds the pool, the address and the counts to a refusal.
-func (a *Address) Explain(err error, now time.Time) *RefusalError { return &RefusalError{Err: err} }
-
-// AppendSnapshot appends the state with version and checksum.
-func (a *Address) AppendSnapshot(dst []byte) []byte { return dst }
-
-// RestoreAddress reads a snapshot and returns the address and the number of
-// bytes used. Damaged or foreign bytes give ErrSnapshot or ErrSnapshotLayout.
-// The reserved ports are the layout's: call SetReserved for others.
-func (l *Layout) RestoreAddress(src []byte) (*Address, int, error) { return nil, 0, ErrSnapshot }
-
-// CheckInvariants returns an error when the state contradicts itself.
-func (a *Address) CheckInvariants() error { return nil }
+func (a *Address) Reserved() *Reserved { return a.reserved }

@@ -1,151 +1,474 @@
 package portblock
 
 import (
-	"iter"
-	"math/rand/v2"
+	"math"
+	"math/bits"
+	"slices"
 	"time"
 )
 
 // Holding is the blocks and ports of ONE subscriber.
 //
+// A port of a held block is free, live, resting or reserved. Two bits in two
+// bitmaps say which:
+//
+//	free live
+//	  1   0   free: can be taken
+//	  0   1   live
+//	  0   0   resting, or dead (a block that retires or is never refilled)
+//	  1   1   reserved, or no port at all
+//
 // A Holding is plain data and not safe for concurrent use. It must not be
-// copied after the first AddBlock.
-type Holding struct{ layout *Layout }
+// copied after the first AddBlock. A now that lies before the latest one seen
+// is taken as that one.
+type Holding struct {
+	layout *Layout
+	// blocks has one slot for each block held; a slot keeps its place while
+	// the block stays and is used again later. words has the bitmaps: for
+	// each slot free by space, then live by space.
+	blocks []held
+	words  []uint64
+	rest   [NumSpaces]queue
+	// pending lists live and resting ports that are reserved since; they are
+	// reserved instead of free when their time comes. Sorted, mostly empty.
+	pending []uint64
+
+	now int64 // latest time seen, ms
+	// rotateAt is when rotate has work next; far in the future mostly.
+	rotateAt int64
+	live     [NumSpaces]int32
+	count    int16 // blocks held
+	retiring int16 // of these, blocks that are closed
+	hint     int16 // slot found last
+}
+
+// held is one held block: 40 bytes.
+type held struct {
+	seen    int64 // ms, latest packet
+	added   int64 // ms
+	emptied uint32
+	address uint32
+	gen     uint32 // 0 in an empty slot
+	free    [NumSpaces]uint16
+	live    uint16 // over all spaces
+	number  uint16
+	flags   uint8
+}
+
+const (
+	closed = 1 << iota // retiring: no new port is taken
+	spent              // never refilled, and one of its spaces is used up
+)
+
+// idleSince returns from when on the block has been without port and packet.
+// emptied is kept relative to seen, in 4 bytes, and stops at 49 days.
+func (b *held) idleSince() int64 { return b.seen + int64(b.emptied) }
 
 // NewHolding returns an empty holding.
-func (l *Layout) NewHolding() *Holding { return &Holding{layout: l} }
+func (l *Layout) NewHolding() *Holding {
+	h := new(Holding)
+	h.Init(l)
+	return h
+}
 
 // Init makes an embedded Holding empty, keeping the memory it has.
-func (h *Holding) Init(l *Layout) {}
+func (h *Holding) Init(l *Layout) {
+	*h = Holding{
+		layout: l, blocks: h.blocks[:0], words: h.words[:0], pending: h.pending[:0],
+		rest: h.rest, now: -1 << 60, rotateAt: math.MaxInt64,
+	}
+	for s := range h.rest {
+		h.rest[s].head, h.rest[s].n = 0, 0
+	}
+}
+
+// Layout returns the layout of the holding.
+func (h *Holding) Layout() *Layout { return h.layout }
+
+// advance moves the clock and rotates blocks out.
+func (h *Holding) advance(now time.Time) int64 {
+	if t := millis(now); t > h.now {
+		h.now = t
+	}
+	if h.now >= h.rotateAt {
+		h.rotate()
+	}
+	return h.now
+}
+
+// bits returns the free and the live bitmap of a slot and space.
+func (h *Holding) bits(slot int, s Space) (free, live []uint64) {
+	w := h.layout.words
+	i := (slot*2*NumSpaces + int(s)) * w
+	return h.words[i : i+w : i+w], h.words[i+NumSpaces*w : i+(NumSpaces+1)*w : i+(NumSpaces+1)*w]
+}
+
+// openBlocks returns the number of blocks that count against MaxBlocks.
+func (h *Holding) openBlocks() int { return int(h.count - h.retiring) }
+
+// slotOf finds the slot of a block by its unit. It looks at the slot found
+// last first, then at all: a holding has few blocks.
+func (h *Holding) slotOf(address uint32, unit int) int {
+	if i := int(h.hint); i < len(h.blocks) && h.covers(i, address, unit) {
+		return i
+	}
+	for i := range h.blocks {
+		if h.covers(i, address, unit) {
+			h.hint = int16(i)
+			return i
+		}
+	}
+	return -1
+}
+
+func (h *Holding) covers(slot int, address uint32, unit int) bool {
+	b := &h.blocks[slot]
+	if b.address != address || b.gen == 0 {
+		return false
+	}
+	if b.number&bigBlock != 0 {
+		unit &^= h.layout.group - 1
+	}
+	return int(b.number&^bigBlock) == unit
+}
+
+// locate finds slot and offset of a port, or -1.
+func (h *Holding) locate(address uint32, port uint16) (slot, off int) {
+	unit, off, ok := h.layout.locate(port)
+	if !ok {
+		return -1, 0
+	}
+	slot = h.slotOf(address, unit)
+	if slot >= 0 {
+		off += (unit - int(h.blocks[slot].number&^bigBlock)) * h.layout.unit
+	}
+	return slot, off
+}
+
+func (h *Holding) lease(slot int) Block {
+	b := &h.blocks[slot]
+	return Block{b.address, b.gen, b.number, h.layout.cfg.Pool}
+}
+
+func (h *Holding) portOf(slot, off int) Port {
+	b := &h.blocks[slot]
+	return Port{b.address, h.layout.portAt(int(b.number&^bigBlock), off)}
+}
+
+// find returns the slot of a lease.
+func (h *Holding) find(b Block) (int, error) {
+	if b.gen == 0 {
+		return -1, ErrInvalid
+	}
+	if b.pool != h.layout.cfg.Pool {
+		return -1, ErrForeign
+	}
+	i := h.slotOf(b.address, b.Number())
+	switch {
+	case i < 0:
+		return -1, ErrNotHeld
+	case h.blocks[i].gen != b.gen || h.blocks[i].number != b.number:
+		return -1, ErrStale
+	}
+	return i, nil
+}
 
 // Want says which block to ask an address for when TakePort(s) answered
-// ErrNeedBlock.
-func (h *Holding) Want(s Space) Want { return Want{} }
+// ErrNeedBlock: one of the first size if no block is held, and one with a
+// usable port of space s.
+func (h *Holding) Want(s Space) Want { return Want{Further: h.count > 0, Spaces: s.Set()} }
 
 // AddBlock adds a leased block; its ports can be taken from now on. It fails
 // with ErrInvalid, ErrForeign, ErrInUse (the block is held already) or
 // ErrMaxBlocks and then changes nothing.
-func (h *Holding) AddBlock(b Block, now time.Time) error { return ErrInvalid }
+func (h *Holding) AddBlock(b Block, now time.Time) error {
+	return h.AddBlockReserved(b, h.layout.reserved, now)
+}
 
 // AddBlockReserved is like AddBlock for an address whose reserved ports are
-// not the layout's.
-func (h *Holding) AddBlockReserved(b Block, r *Reserved, now time.Time) error { return ErrInvalid }
-
-// TakePort takes a free port of space s by the layout's policy. The internal
-// port steers Preserve, Parity and Class. rnd must be unpredictable to
-// outsiders (ChaCha8); with nil the choice is the linear one.
-//
-// A refusal changes nothing: ErrNeedBlock (add a block and ask again),
-// ErrMaxBlocks, a LimitError (ErrMaxPorts), ErrResting, ErrInvalid.
-func (h *Holding) TakePort(s Space, internal uint16, rnd rand.Source, now time.Time) (Port, error) {
-	return Port{}, ErrNeedBlock
+// not the layout's: r is Address.Reserved, nil stands for the layout's.
+func (h *Holding) AddBlockReserved(b Block, r *Reserved, now time.Time) error {
+	l := h.layout
+	if r == nil {
+		r = l.reserved
+	}
+	unit := b.Number()
+	n := l.blockUnits(b.number)
+	switch {
+	case b.gen == 0 || r.layout != l || unit+n > l.units || unit&(n-1) != 0:
+		return ErrInvalid
+	case b.pool != l.cfg.Pool:
+		return ErrForeign
+	}
+	h.advance(now)
+	for u := unit; u < unit+n; u++ {
+		if h.slotOf(b.address, u) >= 0 {
+			return ErrInUse
+		}
+	}
+	if h.openBlocks() >= l.cfg.MaxBlocks || h.count >= MaxHeldBlocks {
+		return ErrMaxBlocks
+	}
+	slot := h.emptySlot()
+	h.blocks[slot] = held{seen: h.now, added: h.now, address: b.address, gen: b.gen, number: b.number}
+	h.count++
+	h.fill(slot, r)
+	if l.active > 0 {
+		h.rotateAt = min(h.rotateAt, h.now+l.active)
+	}
+	return nil
 }
 
-// TakeHeldPort is like TakePort for a caller that cannot get another block:
-// where TakePort answers ErrNeedBlock it applies Config.Resting and answers
-// ErrResting or ErrNoBlock.
-func (h *Holding) TakeHeldPort(s Space, internal uint16, rnd rand.Source, now time.Time) (Port, error) {
-	return Port{}, ErrNoBlock
+// emptySlot finds or makes one. The arrays grow by an eighth, not by
+// doubling: most holdings have one or two blocks, and a slot is 232 bytes.
+func (h *Holding) emptySlot() int {
+	if int(h.count) < len(h.blocks) {
+		return slices.IndexFunc(h.blocks, func(b held) bool { return b.gen == 0 })
+	}
+	n, w := len(h.blocks), 2*NumSpaces*h.layout.words
+	if n == cap(h.blocks) || (n+1)*w > cap(h.words) {
+		c := n + n/8 + 1
+		blocks, words := make([]held, n, c), make([]uint64, n*w, c*w)
+		copy(blocks, h.blocks)
+		copy(words, h.words)
+		h.blocks, h.words = blocks, words
+	}
+	h.blocks, h.words = h.blocks[:n+1], h.words[:(n+1)*w]
+	return n
 }
 
-// TakePortAt takes one port by name. It fails with ErrNotHeld (no held block
-// has it), ErrInUse, ErrResting, ErrReserved, ErrMaxPorts or ErrInvalid and
-// then changes nothing.
-func (h *Holding) TakePortAt(s Space, address uint32, port uint16, now time.Time) error {
-	return ErrNotHeld
-}
-
-// ReturnPort gives a port back; it rests for the hold-down. It fails with
-// ErrNotHeld when the port is not live here (double or foreign return) and
-// then changes nothing.
-func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time) error {
-	return ErrNotHeld
+// fill sets the bitmaps of a new block.
+func (h *Holding) fill(slot int, r *Reserved) {
+	l := h.layout
+	b := &h.blocks[slot]
+	unit, size := int(b.number&^bigBlock), l.blockPorts(b.number)
+	whole := true
+	for u := unit; u < unit+l.blockUnits(b.number); u++ {
+		whole = whole && getBit(r.full, u)
+	}
+	for s := range Space(NumSpaces) {
+		free, live := h.bits(slot, s)
+		for i := range free {
+			free[i], live[i] = ^uint64(0), ^uint64(0)
+		}
+		if !l.cfg.Spaces.Has(s) {
+			continue
+		}
+		if whole {
+			for i := range size >> 6 {
+				live[i] = 0
+			}
+			if size&63 != 0 {
+				live[size>>6] <<= size & 63
+			}
+			b.free[s] = uint16(size)
+			continue
+		}
+		for off := range size {
+			if !r.Contains(s, l.portAt(unit, off)) {
+				clearBit(live, off)
+				b.free[s]++
+			}
+		}
+	}
 }
 
 // Touch notes a packet of block b at now, in either direction (RFC 7768
 // section 2, "longest idle"). It says whether the block is held.
-func (h *Holding) Touch(b Block, now time.Time) bool { return false }
+func (h *Holding) Touch(b Block, now time.Time) bool {
+	slot, err := h.find(b)
+	if err != nil {
+		return false
+	}
+	h.touch(slot, now)
+	return true
+}
 
 // TouchPort is like Touch for the block that holds the port.
-func (h *Holding) TouchPort(address uint32, port uint16, now time.Time) bool { return false }
+func (h *Holding) TouchPort(address uint32, port uint16, now time.Time) bool {
+	slot, _ := h.locate(address, port)
+	if slot < 0 {
+		return false
+	}
+	h.touch(slot, now)
+	return true
+}
 
-// AppendIdle appends the blocks that are to be released at now: no port is
-// live in them, and they are idle for Config.IdleTimeout, rotated out or
-// spent. The caller removes each with RemoveBlock.
-func (h *Holding) AppendIdle(dst []Block, now time.Time) []Block { return dst }
+func (h *Holding) touch(slot int, now time.Time) {
+	h.now = max(h.now, millis(now))
+	b := &h.blocks[slot]
+	b.emptied = uint32(max(0, b.idleSince()-h.now))
+	b.seen = h.now
+}
 
-// NextIdle returns the earliest time at which AppendIdle has something to say
-// if nothing happens until then, and false when no block is without a live
-// port.
-func (h *Holding) NextIdle() (time.Time, bool) { return time.Time{}, false }
+// TakePortAt takes one port by name. It fails with ErrNotHeld (no held block
+// has it, or the block retires), ErrInUse, ErrResting, ErrReserved,
+// ErrMaxPorts or ErrInvalid and then changes nothing.
+func (h *Holding) TakePortAt(s Space, address uint32, port uint16, now time.Time) error {
+	if !h.layout.cfg.Spaces.Has(s) {
+		return ErrInvalid
+	}
+	h.advance(now)
+	h.settle(s)
+	slot, off := h.locate(address, port)
+	if slot < 0 || h.blocks[slot].flags&closed != 0 {
+		return ErrNotHeld
+	}
+	if err := h.overLimit(s); err != nil {
+		return err
+	}
+	free, live := h.bits(slot, s)
+	switch f, v := getBit(free, off), getBit(live, off); {
+	case f && v:
+		return ErrReserved
+	case v:
+		return ErrInUse
+	case !f:
+		return ErrResting
+	}
+	h.take(slot, off, s)
+	return nil
+}
 
-// RemoveBlock takes a block out of the holding; resting ports in it are
-// covered by the guard time of Address.CoolBlock from then on. It fails with
-// ErrNotHeld, ErrStale or ErrPortsLive and then changes nothing.
-func (h *Holding) RemoveBlock(b Block, now time.Time) error { return ErrNotHeld }
+// take makes a free port live.
+func (h *Holding) take(slot, off int, s Space) Port {
+	free, live := h.bits(slot, s)
+	clearBit(free, off)
+	b := &h.blocks[slot]
+	b.free[s]--
+	h.enliven(slot, off, s, live)
+	if h.layout.cfg.NoRefill && b.free[s] == 0 {
+		b.flags |= spent
+		h.rotate()
+	}
+	return h.portOf(slot, off)
+}
 
-// RetireBlock closes a block by hand: no new port is taken from it (drain).
-func (h *Holding) RetireBlock(b Block, now time.Time) error { return ErrNotHeld }
+func (h *Holding) enliven(slot, off int, s Space, live []uint64) {
+	setBit(live, off)
+	b := &h.blocks[slot]
+	b.live++
+	b.seen, b.emptied = h.now, 0
+	h.live[s]++
+}
+
+// ReturnPort gives a port back; it rests for the hold-down. It fails with
+// ErrInvalid or with ErrNotHeld when the port is not live here (double or
+// foreign return) and then changes nothing.
+func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time) error {
+	if !h.layout.cfg.Spaces.Has(s) {
+		return ErrInvalid
+	}
+	slot, off := h.locate(address, port)
+	if slot < 0 {
+		return ErrNotHeld
+	}
+	free, live := h.bits(slot, s)
+	if m := uint64(1) << (off & 63); live[off>>6]&m == 0 || free[off>>6]&m != 0 {
+		return ErrNotHeld
+	}
+	h.advance(now)
+	clearBit(live, off)
+	h.live[s]--
+	b := &h.blocks[slot]
+	b.live--
+	if b.live == 0 {
+		b.emptied = uint32(min(h.now-b.seen, math.MaxUint32))
+	}
+	switch {
+	case b.flags&closed != 0 || h.layout.cfg.NoRefill:
+		h.dropPending(slot, off, s)
+	case h.layout.hold == 0:
+		h.free(slot, off, s)
+	default:
+		q := &h.rest[s]
+		q.push(entry(h.now, slot, off))
+		if m := h.layout.cfg.MaxResting; m > 0 && int(q.n) > m {
+			h.freeOldest(s)
+		}
+	}
+	return nil
+}
+
+// free makes a port that is neither free nor live free, or reserved when it
+// is to be.
+func (h *Holding) free(slot, off int, s Space) {
+	free, live := h.bits(slot, s)
+	setBit(free, off)
+	if len(h.pending) > 0 && h.dropPending(slot, off, s) {
+		setBit(live, off)
+		return
+	}
+	h.blocks[slot].free[s]++
+}
+
+// pendingKey orders pending ports by slot.
+func pendingKey(slot, off int, s Space) uint64 { return uint64(slot)<<16 | uint64(off)<<2 | uint64(s) }
+
+func (h *Holding) dropPending(slot, off int, s Space) bool {
+	i, ok := slices.BinarySearch(h.pending, pendingKey(slot, off, s))
+	if ok {
+		h.pending = slices.Delete(h.pending, i, i+1)
+	}
+	return ok
+}
+
+func (h *Holding) overLimit(s Space) error {
+	if e := h.layout.limit[s]; e != nil && int(h.live[s]) >= e.Limit {
+		return e
+	}
+	if e := h.layout.limitAll; e != nil && int(h.live[TCP]+h.live[UDP]+h.live[ICMP]) >= e.Limit {
+		return e
+	}
+	return nil
+}
 
 // Ports returns the number of live ports of space s.
-func (h *Holding) Ports(s Space) int { return 0 }
+func (h *Holding) Ports(s Space) int {
+	if !s.IsValid() {
+		return 0
+	}
+	return int(h.live[s])
+}
 
 // Blocks returns the number of blocks held, retiring ones included.
-func (h *Holding) Blocks() int { return 0 }
+func (h *Holding) Blocks() int { return int(h.count) }
+
+// Retiring returns the number of blocks from which no new port is taken.
+func (h *Holding) Retiring() int { return int(h.retiring) }
 
 // FreePorts returns the number of ports of space s that can be taken at now
-// from the blocks at hand.
-func (h *Holding) FreePorts(s Space, now time.Time) int { return 0 }
-
-// Resting returns the number of resting ports of space s at now.
-func (h *Holding) Resting(s Space, now time.Time) int { return 0 }
+// from the blocks at hand, before limits and preferences.
+func (h *Holding) FreePorts(s Space, now time.Time) int {
+	if !s.IsValid() {
+		return 0
+	}
+	h.advance(now)
+	h.settle(s)
+	n := 0
+	for i := range h.blocks {
+		if b := &h.blocks[i]; b.gen != 0 && b.flags&closed == 0 {
+			n += int(b.free[s])
+		}
+	}
+	return n
+}
 
 // BlockOf returns the block that holds the port.
-func (h *Holding) BlockOf(address uint32, port uint16) (Block, bool) { return Block{}, false }
-
-// PortConflict is a live port that is newly reserved.
-type PortConflict struct {
-	Space Space
-	Port  Port
+func (h *Holding) BlockOf(address uint32, port uint16) (Block, bool) {
+	slot, _ := h.locate(address, port)
+	if slot < 0 {
+		return Block{}, false
+	}
+	return h.lease(slot), true
 }
 
-// SetReserved tells the holding that the reserved ports of an address are r
-// (nil: the layout's own) and appends the live ports that are reserved now:
-// they live on, and are not given again after their return.
-func (h *Holding) SetReserved(address uint32, r *Reserved, dst []PortConflict, now time.Time) []PortConflict {
-	return dst
+// resting counts the ports of a slot that are neither free nor live.
+func (h *Holding) restingIn(slot int, s Space) int {
+	free, live := h.bits(slot, s)
+	n := 0
+	for i := range free {
+		n += bits.OnesCount64(^(free[i] | live[i]))
+	}
+	return n
 }
-
-// HeldBlock describes one block of a holding.
-type HeldBlock struct {
-	Block Block
-	// Live, Resting and Free count ports by space.
-	Live, Resting, Free [NumSpaces]int
-	// Retiring says that no new port is taken from the block.
-	Retiring bool
-	// Added is when the block came, LastPacket the latest packet known.
-	Added, LastPacket time.Time
-}
-
-// All yields the blocks in the order in which they came.
-func (h *Holding) All(now time.Time) iter.Seq[HeldBlock] { return func(func(HeldBlock) bool) {} }
-
-// Live yields the live ports of space s, block by block. The holding must not
-// be changed meanwhile.
-func (h *Holding) Live(s Space) iter.Seq[Port] { return func(func(Port) bool) {} }
-
-// Explain adds counts and limits to a refusal of TakePort.
-func (h *Holding) Explain(err error, s Space, now time.Time) *HoldingError {
-	return &HoldingError{Err: err}
-}
-
-// AppendSnapshot appends the state, resting ports included, with version and
-// checksum.
-func (h *Holding) AppendSnapshot(dst []byte) []byte { return dst }
-
-// RestoreHolding reads a snapshot and returns the holding and the number of
-// bytes used. Damaged or foreign bytes give ErrSnapshot or ErrSnapshotLayout.
-func (l *Layout) RestoreHolding(src []byte) (*Holding, int, error) { return nil, 0, ErrSnapshot }
-
-// CheckInvariants returns an error when the state contradicts itself.
-func (h *Holding) CheckInvariants() error { return nil }

@@ -1,0 +1,313 @@
+package portblock
+
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"time"
+)
+
+// TakePort takes a free port of space s by the layout's policy. The internal
+// port steers Preserve, Parity and Class. rnd must be unpredictable to
+// outsiders (ChaCha8); with nil the choice is the linear one.
+//
+// A refusal changes nothing: ErrNeedBlock (add a block and ask again),
+// ErrMaxBlocks, a LimitError (ErrMaxPorts), ErrResting, ErrInvalid.
+func (h *Holding) TakePort(s Space, internal uint16, rnd rand.Source, now time.Time) (Port, error) {
+	return h.choose(s, internal, rnd, now, false)
+}
+
+// TakeHeldPort is like TakePort for a caller that cannot get another block:
+// where TakePort answers ErrNeedBlock it applies Config.Resting and answers
+// ErrResting or ErrNoBlock.
+func (h *Holding) TakeHeldPort(s Space, internal uint16, rnd rand.Source, now time.Time) (Port, error) {
+	return h.choose(s, internal, rnd, now, true)
+}
+
+func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Time, last bool) (Port, error) {
+	l := h.layout
+	if !l.cfg.Spaces.Has(s) {
+		return Port{}, ErrInvalid
+	}
+	h.advance(now)
+	if err := h.overLimit(s); err != nil {
+		return Port{}, err
+	}
+	h.settle(s)
+
+	// One pass over the blocks: how many ports are free, and which block has
+	// the oldest packet.
+	total, open, idle, oldest := 0, 0, -1, int64(math.MaxInt64)
+	for i := range h.blocks {
+		b := &h.blocks[i]
+		if b.gen == 0 || b.flags&closed != 0 {
+			continue
+		}
+		open++
+		total += int(b.free[s])
+		if b.seen < oldest {
+			oldest, idle = b.seen, i
+		}
+	}
+	if total == 0 {
+		return h.refuse(s, internal, last)
+	}
+	if open < 2 || l.cfg.KeepIdleInUse {
+		idle = -1
+	}
+	if l.cfg.Preserve || l.cfg.Parity != Ignore || l.cfg.Class != Ignore {
+		slot, off := h.chooseKeeping(s, internal, rnd, idle)
+		if slot < 0 && idle >= 0 {
+			slot, off = h.chooseKeeping(s, internal, rnd, -1)
+		}
+		if slot < 0 {
+			return h.refuse(s, internal, last)
+		}
+		return h.take(slot, off, s), nil
+	}
+	if idle >= 0 {
+		if n := total - int(h.blocks[idle].free[s]); n > 0 {
+			total = n
+		} else {
+			idle = -1 // no other block has room
+		}
+	}
+	slot, r := 0, 0
+	if l.cfg.Choice == ChooseLinear || rnd == nil {
+		slot = h.firstBlock(s, idle)
+	} else {
+		r = int(uniform(rnd, uint64(total)))
+		for {
+			if n := h.freeOf(slot, s, idle); r < n {
+				break
+			} else {
+				r -= n
+			}
+			slot++
+		}
+	}
+	return h.take(slot, h.selectFree(slot, s, r), s), nil
+}
+
+// freeOf returns how many ports of a slot are candidates.
+func (h *Holding) freeOf(slot int, s Space, without int) int {
+	b := &h.blocks[slot]
+	if slot == without || b.gen == 0 || b.flags&closed != 0 {
+		return 0
+	}
+	return int(b.free[s])
+}
+
+// firstBlock returns the candidate with room that has been held longest.
+func (h *Holding) firstBlock(s Space, without int) int {
+	best := -1
+	for i := range h.blocks {
+		if h.freeOf(i, s, without) > 0 && (best < 0 || h.blocks[i].added < h.blocks[best].added) {
+			best = i
+		}
+	}
+	return best
+}
+
+// selectFree returns the offset of free port number r of a slot.
+func (h *Holding) selectFree(slot int, s Space, r int) int {
+	free, live := h.bits(slot, s)
+	for i, f := range free {
+		w := f &^ live[i]
+		n := bits.OnesCount64(w)
+		if r < n {
+			return i<<6 + select64(w, r)
+		}
+		r -= n
+	}
+	panic("portblock: free count and bitmap differ") // a broken invariant; no input leads here
+}
+
+// refuse names the reason, or gives a resting port where the policy says so.
+func (h *Holding) refuse(s Space, internal uint16, last bool) (Port, error) {
+	full := h.openBlocks() >= h.layout.cfg.MaxBlocks
+	if !full && !last {
+		return Port{}, ErrNeedBlock
+	}
+	if h.rest[s].n > 0 {
+		if h.layout.cfg.Resting == RestOldest {
+			if p, ok := h.takeOldest(s, internal); ok {
+				return p, nil
+			}
+		}
+		return Port{}, ErrResting
+	}
+	if full {
+		return Port{}, ErrMaxBlocks
+	}
+	return Port{}, ErrNoBlock
+}
+
+// What of the internal port a choice keeps.
+const (
+	keepParity = 1 << iota
+	keepClass
+)
+
+// chooseKeeping chooses by Preserve, Parity and Class, from all open blocks
+// but one. It relaxes what is only preferred step by step: both, class
+// alone, parity alone, none. It returns slot -1 when the strict preferences
+// leave nothing.
+func (h *Holding) chooseKeeping(s Space, internal uint16, rnd rand.Source, without int) (slot, off int) {
+	c := &h.layout.cfg
+	if c.Preserve {
+		if slot, off := h.preserved(s, internal, without); slot >= 0 {
+			return slot, off
+		}
+	}
+	strict, wish := 0, 0
+	for _, p := range [...]struct {
+		how  Preference
+		what int
+	}{{c.Parity, keepParity}, {c.Class, keepClass}} {
+		switch p.how {
+		case Require:
+			strict |= p.what
+		case Prefer:
+			wish |= p.what
+		}
+	}
+	tried := 0 // bit k: the combination k was tried
+	for _, drop := range [...]int{0, keepParity, keepClass, keepParity | keepClass} {
+		keep := strict | wish&^drop
+		if tried>>keep&1 != 0 {
+			continue
+		}
+		tried |= 1 << keep
+		if slot, off := h.chooseMasked(s, internal, rnd, without, keep); slot >= 0 {
+			return slot, off
+		}
+	}
+	return -1, 0
+}
+
+// preserved finds the internal port itself among the candidates.
+func (h *Holding) preserved(s Space, internal uint16, without int) (slot, off int) {
+	unit, _, ok := h.layout.locate(internal)
+	if !ok {
+		return -1, 0
+	}
+	for i := range h.blocks {
+		if h.freeOf(i, s, without) == 0 || !h.covers(i, h.blocks[i].address, unit) {
+			continue
+		}
+		_, off := h.locateIn(i, internal)
+		free, live := h.bits(i, s)
+		if getBit(free, off) && !getBit(live, off) {
+			return i, off
+		}
+	}
+	return -1, 0
+}
+
+// locateIn returns the offset of a port that slot covers.
+func (h *Holding) locateIn(slot int, port uint16) (unit, off int) {
+	unit, off, _ = h.layout.locate(port)
+	return unit, off + (unit-int(h.blocks[slot].number&^bigBlock))*h.layout.unit
+}
+
+// chooseMasked draws from the free ports that keep what keep says.
+func (h *Holding) chooseMasked(s Space, internal uint16, rnd rand.Source, without, keep int) (slot, off int) {
+	total, first := 0, -1
+	for i := range h.blocks {
+		n := h.freeMasked(i, s, internal, without, keep)
+		total += n
+		if n > 0 && (first < 0 || h.blocks[i].added < h.blocks[first].added) {
+			first = i
+		}
+	}
+	if total == 0 {
+		return -1, 0
+	}
+	r := 0
+	if h.layout.cfg.Choice == ChooseLinear || rnd == nil {
+		slot = first
+	} else {
+		r = int(uniform(rnd, uint64(total)))
+		for {
+			n := h.freeMasked(slot, s, internal, without, keep)
+			if r < n {
+				break
+			}
+			r -= n
+			slot++
+		}
+	}
+	free, live := h.bits(slot, s)
+	for i, f := range free {
+		w := f &^ live[i]
+		if w != 0 {
+			w &= h.mask(slot, i, internal, keep)
+		}
+		if n := bits.OnesCount64(w); r >= n {
+			r -= n
+			continue
+		}
+		return slot, i<<6 + select64(w, r)
+	}
+	panic("portblock: masked count and bitmap differ") // a broken invariant; no input leads here
+}
+
+func (h *Holding) freeMasked(slot int, s Space, internal uint16, without, keep int) int {
+	n := h.freeOf(slot, s, without)
+	if n == 0 || keep == 0 {
+		return n
+	}
+	n = 0
+	free, live := h.bits(slot, s)
+	for i, f := range free {
+		if w := f &^ live[i]; w != 0 {
+			n += bits.OnesCount64(w & h.mask(slot, i, internal, keep))
+		}
+	}
+	return n
+}
+
+// mask returns which of the 64 ports of word i of a slot keep what keep says.
+// Where offset and port run alike it is computed from the first port; else
+// port by port, 64 steps.
+func (h *Holding) mask(slot, i int, internal uint16, keep int) uint64 {
+	l := h.layout
+	unit := int(h.blocks[slot].number &^ bigBlock)
+	m := ^uint64(0)
+	if keep&keepParity != 0 && l.evenOffsets {
+		m = 0x5555555555555555 << (internal & 1)
+		keep &^= keepParity
+	}
+	if keep&keepClass != 0 && l.cfg.Scheme == Contiguous {
+		// The ports of a word lie in one class: 1024 is a multiple of 64.
+		if wellKnown(l.portAt(unit, i<<6)) != wellKnown(internal) {
+			return 0
+		}
+		keep &^= keepClass
+	}
+	if keep == 0 {
+		return m
+	}
+	size := l.blockPorts(h.blocks[slot].number)
+	for b := range 64 {
+		off := i<<6 + b
+		if off >= size {
+			break
+		}
+		p := l.portAt(unit, off)
+		if keep&keepParity != 0 && (p^internal)&1 != 0 || keep&keepClass != 0 && wellKnown(p) != wellKnown(internal) {
+			m &^= 1 << b
+		}
+	}
+	return m
+}
+
+// wellKnown says whether a port is of the class 0-1023 (RFC 4787 REQ-3a).
+func wellKnown(p uint16) bool { return p < 1024 }
+
+// allows says whether the strict preferences allow a port.
+func (l *Layout) allows(port, internal uint16) bool {
+	return (l.cfg.Parity != Require || (port^internal)&1 == 0) &&
+		(l.cfg.Class != Require || wellKnown(port) == wellKnown(internal))
+}

@@ -1,0 +1,129 @@
+package portblock
+
+import (
+	"slices"
+	"time"
+)
+
+// queue is a ring of resting ports in the order of their return. The
+// hold-down is one for all, so that is the order in which they become free.
+// An entry is 8 bytes.
+type queue struct {
+	buf  []uint64 // length zero or a power of two
+	head uint32
+	n    uint32
+}
+
+// An entry packs the time of the return (ms, low 40 bits), the slot (10 bits)
+// and the offset (14 bits). An age is taken modulo 2^40 ms (34 years): an
+// entry that nobody looks at for so long may rest longer, never shorter.
+const (
+	offBits  = 14
+	slotBits = 10
+	timeBits = 64 - offBits - slotBits
+	timeMask = 1<<timeBits - 1
+)
+
+func entry(t int64, slot, off int) uint64 {
+	return uint64(t)<<(offBits+slotBits) | uint64(slot)<<offBits | uint64(off)
+}
+
+func entrySlot(e uint64) int { return int(e >> offBits & (1<<slotBits - 1)) }
+func entryOff(e uint64) int  { return int(e & (1<<offBits - 1)) }
+
+// entryAge returns how long the entry has rested at t.
+func entryAge(e uint64, t int64) int64 {
+	return int64((uint64(t) - e>>(offBits+slotBits)) & timeMask)
+}
+
+func (q *queue) at(i uint32) uint64 { return q.buf[(q.head+i)&uint32(len(q.buf)-1)] }
+
+func (q *queue) push(e uint64) {
+	if int(q.n) == len(q.buf) {
+		grown := make([]uint64, max(8, 2*len(q.buf)))
+		for i := range q.n {
+			grown[i] = q.at(i)
+		}
+		q.buf, q.head = grown, 0
+	}
+	q.buf[(q.head+q.n)&uint32(len(q.buf)-1)] = e
+	q.n++
+}
+
+func (q *queue) pop() uint64 {
+	e := q.at(0)
+	q.head++
+	q.n--
+	return e
+}
+
+// keep drops the entries that f refuses, in one pass.
+func (q *queue) keep(f func(e uint64) bool) {
+	n := uint32(0)
+	for i := range q.n {
+		if e := q.at(i); f(e) {
+			q.buf[(q.head+n)&uint32(len(q.buf)-1)] = e
+			n++
+		}
+	}
+	q.n = n
+}
+
+// settle frees the ports of space s whose hold-down is over. The work is one
+// step for each of them.
+func (h *Holding) settle(s Space) {
+	q := &h.rest[s]
+	for q.n > 0 && entryAge(q.at(0), h.now) >= h.layout.hold {
+		h.freeOldest(s)
+	}
+}
+
+func (h *Holding) freeOldest(s Space) {
+	e := h.rest[s].pop()
+	h.free(entrySlot(e), entryOff(e), s)
+}
+
+// takeOldest takes the port that has rested longest and that the strict
+// preferences allow, before its time.
+func (h *Holding) takeOldest(s Space, internal uint16) (Port, bool) {
+	q := &h.rest[s]
+	for i := range q.n {
+		e := q.at(i)
+		slot, off := entrySlot(e), entryOff(e)
+		if h.isPending(slot, off, s) || !h.layout.allows(h.portOf(slot, off).Number, internal) {
+			continue
+		}
+		q.keep(func(x uint64) bool { return x != e })
+		_, live := h.bits(slot, s)
+		h.enliven(slot, off, s, live)
+		return h.portOf(slot, off), true
+	}
+	return Port{}, false
+}
+
+// forget makes the resting ports of a slot dead.
+func (h *Holding) forget(slot int) {
+	if len(h.pending) > 0 {
+		h.pending = slices.DeleteFunc(h.pending, func(k uint64) bool {
+			slot2, off, s := int(k>>16), int(k>>2&(1<<offBits-1)), Space(k&3)
+			_, live := h.bits(slot2, s)
+			return slot2 == slot && !getBit(live, off)
+		})
+	}
+	for s := range Space(NumSpaces) {
+		// Mostly nothing rests in a block that leaves, and no queue is read.
+		if h.rest[s].n > 0 && h.restingIn(slot, s) > 0 {
+			h.rest[s].keep(func(e uint64) bool { return entrySlot(e) != slot })
+		}
+	}
+}
+
+// Resting returns the number of resting ports of space s at now.
+func (h *Holding) Resting(s Space, now time.Time) int {
+	if !s.IsValid() {
+		return 0
+	}
+	h.advance(now)
+	h.settle(s)
+	return int(h.rest[s].n)
+}
