@@ -1,6 +1,7 @@
 package ipfix
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net/netip"
@@ -39,6 +40,7 @@ type Exporter struct {
 	stats Stats
 
 	fields [shapeCount][]uint16
+	sizes  [shapeCount]int    // octets of a data record, realms not counted
 	ids    [shapeCount]uint16 // template ids; 0: not used yet
 	nextID uint16
 	poolID uint16 // id of the options template of pool names
@@ -79,6 +81,11 @@ func NewExporter(w io.Writer, c Config) (*Exporter, error) {
 		}
 		if c.Realms && hasRealms(s) {
 			e.fields[s] = append(e.fields[s], ieInternalRealm, ieExternalRealm)
+		}
+		for _, ie := range e.fields[s] {
+			if n := lengthOf(ie); n != variable {
+				e.sizes[s] += int(n)
+			}
 		}
 	}
 	return e, nil
@@ -146,7 +153,7 @@ func (e *Exporter) put(v *values) bool {
 	e.msg.open(e.ids[v.shape])
 	for i := range v.protocols {
 		v.protocol = v.protocolList[i]
-		e.msg.buf = v.appendData(e.msg.buf, e.fields[v.shape])
+		e.msg.buf = v.appendData(e.msg.buf, e.fields[v.shape], e.sizes[v.shape])
 		e.msg.records++
 		e.msg.data++
 	}
@@ -253,8 +260,9 @@ type values struct {
 	event
 	r            *logging.Record
 	host         netip.Addr
-	external     [4]byte
-	remote       [4]byte
+	host4        uint32
+	external     uint32
+	remote       uint32
 	time         logging.Millis
 	protocol     byte
 	protocols    int // data records: one for each of protocolList
@@ -279,14 +287,14 @@ func (v *values) set(r *logging.Record, c *Config) error {
 	}
 	remote := r.Remote.Addr().Unmap()
 	if c.Remotes && v.shape == shapeSession4 && remote.Is4() {
-		v.shape, v.remote = shapeRemote4, remote.As4()
+		v.shape, v.remote = shapeRemote4, packed(remote)
 	}
 	if needsExternal(v.shape) {
 		x := r.External.Unmap()
 		if !x.Is4() {
 			return ErrExternal
 		}
-		v.external = x.As4()
+		v.external = packed(x)
 	}
 	if needsHost(v.shape) {
 		if !v.host.IsValid() {
@@ -294,10 +302,18 @@ func (v *values) set(r *logging.Record, c *Config) error {
 		}
 		if v.host.Is6() {
 			v.event = v.family6()
+		} else {
+			v.host4 = packed(v.host)
 		}
 	}
 	v.setProtocols()
 	return nil
+}
+
+// packed returns an IPv4 address as a number.
+func packed(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
 }
 
 // setProtocols lists the protocols of r. A block that covers all port spaces

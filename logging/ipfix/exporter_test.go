@@ -291,3 +291,26 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkEncode is the encoding of a record alone: without lock and Write.
+func BenchmarkEncode(b *testing.B) {
+	for _, mandatory := range []bool{false, true} {
+		b.Run(fmt.Sprintf("mandatory=%v", mandatory), func(b *testing.B) {
+			e, err := NewExporter(io.Discard, Config{Mandatory: mandatory})
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := blockRecord()
+			b.ReportAllocs()
+			for b.Loop() {
+				var v values
+				if err := v.set(&r, &e.c); err != nil {
+					b.Fatal(err)
+				}
+				if !e.put(&v) {
+					e.msg.reset()
+				}
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package ipfix
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/blocknat/blocknat/logging"
 )
@@ -124,52 +125,69 @@ func append16(b []byte, v uint16) []byte { return append(b, byte(v>>8), byte(v))
 
 func append32(b []byte, v uint32) []byte { return binary.BigEndian.AppendUint32(b, v) }
 
-// appendData appends one data record.
-func (v *values) appendData(b []byte, fields []uint16) []byte {
+// appendData appends one data record of size octets, realms not counted. Room
+// for the elements of fixed length is made once and filled by position; realms
+// come last.
+func (v *values) appendData(b []byte, fields []uint16, size int) []byte {
 	r := v.r
+	b = slices.Grow(b, size)
+	d := b[len(b) : len(b)+size]
+	b = b[:len(b)+size]
 	for _, ie := range fields {
+		n := 4
 		switch ie {
 		case ieTime:
-			b = binary.BigEndian.AppendUint64(b, uint64(v.time))
+			binary.BigEndian.PutUint64(d, uint64(v.time))
+			n = 8
 		case ieEvent:
-			b = append(b, v.number)
+			d[0] = v.number
+			n = 1
 		case ieSourceIPv4:
-			a := v.host.As4()
-			b = append(b, a[:]...)
+			binary.BigEndian.PutUint32(d, v.host4)
 		case ieSourceIPv6:
 			a := v.host.As16()
-			b = append(b, a[:]...)
+			n = copy(d, a[:])
 		case iePostSourceIPv4:
-			b = append(b, v.external[:]...)
+			binary.BigEndian.PutUint32(d, v.external)
 		case iePortStart, iePostSourcePort:
-			b = append16(b, r.First)
+			binary.BigEndian.PutUint16(d, r.First)
+			n = 2
 		case iePortEnd:
-			b = append16(b, r.Last)
+			binary.BigEndian.PutUint16(d, r.Last)
+			n = 2
 		case iePortStep:
-			b = append16(b, max(r.Step, 1))
+			binary.BigEndian.PutUint16(d, max(r.Step, 1))
+			n = 2
 		case iePortCount:
-			b = append16(b, portCount(r))
+			binary.BigEndian.PutUint16(d, portCount(r))
+			n = 2
 		case iePoolID:
-			b = append32(b, r.PoolID)
+			binary.BigEndian.PutUint32(d, r.PoolID)
 		case ieInstance:
-			b = append32(b, r.Instance)
+			binary.BigEndian.PutUint32(d, r.Instance)
 		case ieProtocol:
-			b = append(b, v.protocol)
+			d[0] = v.protocol
+			n = 1
 		case ieSourcePort:
-			b = append16(b, r.Internal.Port())
+			binary.BigEndian.PutUint16(d, r.Internal.Port())
+			n = 2
 		case ieQuotaEvent, ieThresholdEvent:
-			b = append32(b, v.sub)
+			binary.BigEndian.PutUint32(d, v.sub)
 		case ieDestIPv4, iePostDestIPv4:
-			b = append(b, v.remote[:]...)
+			binary.BigEndian.PutUint32(d, v.remote)
 		case ieDestPort, iePostDestPort:
-			b = append16(b, r.Remote.Port())
+			binary.BigEndian.PutUint16(d, r.Remote.Port())
+			n = 2
 		case ieInternalRealm:
 			b = appendVariable(b, r.Realm)
+			n = 0
 		case ieExternalRealm:
 			b = appendVariable(b, r.ExternalRealm)
+			n = 0
 		default: // the limits and marks, 471 to 481
-			b = append32(b, r.Max)
+			binary.BigEndian.PutUint32(d, r.Max)
 		}
+		d = d[n:]
 	}
 	return b
 }
@@ -177,7 +195,14 @@ func (v *values) appendData(b []byte, fields []uint16) []byte {
 // portCount returns the number of ports of a block. All 65536 do not fit in
 // the element, which then says 65535.
 func portCount(r *logging.Record) uint16 {
-	return uint16(min(int(r.Last-r.First)/int(max(r.Step, 1))+1, 65535))
+	n := r.Last - r.First
+	if r.Step > 1 {
+		n /= r.Step
+	}
+	if n == 65535 {
+		return n
+	}
+	return n + 1
 }
 
 // appendVariable appends a value of variable length: its length in one octet,
