@@ -27,11 +27,11 @@ var (
 	ErrNoEpoch = errors.New("deterministic: no epoch was valid at that time")
 	// ErrRealm says that the set has no map in the realm asked for.
 	ErrRealm = errors.New("deterministic: no map in this realm")
+	// ErrTime says that an epoch ends before it begins, or that the epochs of one
+	// map overlap in time.
+	ErrTime = errors.New("deterministic: times are out of order")
 	// ErrSyntax is wrapped by every error of the parsers of this package.
 	ErrSyntax = errors.New("deterministic: malformed text")
-	// ErrNotRepresentable says that a configuration cannot be written as a log
-	// line of RFC 7422 section 3 because the line has no field for what differs.
-	ErrNotRepresentable = errors.New("deterministic: not representable as an RFC 7422 log line")
 	// ErrOverlap is wrapped by OverlapError.
 	ErrOverlap = errors.New("deterministic: overlap")
 )
