@@ -54,7 +54,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	set := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.StringVar(&o.out, "out", "quickstart-out", "write the results into the directory `DIR`; it is made if need be")
-	set.StringVar(&pool, "pool", "203.0.113.0/28", "external addresses as `PREFIXES`, ranges (a-b) or addresses, with commas")
+	set.StringVar(&pool, "pool", "203.0.113.0/30", "external addresses as `PREFIXES`, ranges (a-b) or addresses, with commas")
 	set.IntVar(&o.block, "block", 256, "ports in a block as `SIZE`, a power of two from 16 to 4096")
 	set.StringVar(&internal, "internal", "100.64.0.0/10", "addresses of the subscribers as `PREFIXES`, with commas")
 	set.StringVar(&o.seed, "seed", "", "secret `TEXT` that all random choices come from; the same one gives the same result\n(default: a new one each time, printed in the report)")
@@ -81,7 +81,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	case err != nil:
 		errs = append(errs, fmt.Errorf("-pool: %w; write 203.0.113.0/28, 203.0.113.1-203.0.113.9 or 203.0.113.1", err))
 	case len(ranges) == 0:
-		errs = append(errs, errors.New("-pool is empty; name external addresses, such as -pool 203.0.113.0/28"))
+		errs = append(errs, errors.New("-pool is empty; name external addresses, such as -pool 203.0.113.0/30"))
 	}
 	for _, s := range list(internal) {
 		prefix, err := netip.ParsePrefix(s)
@@ -93,6 +93,13 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	}
 	if len(list(internal)) == 0 {
 		errs = append(errs, errors.New("-internal is empty; name the subscribers' addresses, such as -internal 100.64.0.0/10"))
+	}
+	for _, prefix := range o.internal {
+		for _, r := range o.pool {
+			if prefix.Contains(r.First()) || prefix.Contains(r.Last()) || r.Contains(prefix.Addr()) {
+				errs = append(errs, fmt.Errorf("-pool %v and -internal %v overlap; an address is either a subscriber's or an external one", r, prefix))
+			}
+		}
 	}
 	if o.seed == "" {
 		var b [8]byte

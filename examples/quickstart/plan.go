@@ -89,13 +89,15 @@ func (p *player) readdressError(ip ipv4) (why string) {
 	if !ok || quoted.src != ip.dst {
 		return noQuoted
 	}
-	internal, ok := quoted.source()
-	if !ok {
-		return noQuoted
-	}
-	external, ok := p.known.find(endpoint{quoted.protocol, internal}, p.now)
-	if !ok {
-		return noQuoted
+	external := netip.AddrPortFrom(p.anyAddress(ip.dst), 0)
+	if quoted.protocol == tcp || quoted.protocol == udp || quoted.protocol == icmp { // others are the engine's to refuse
+		internal, ok := quoted.source()
+		if !ok {
+			return noQuoted
+		}
+		if external, ok = p.known.find(endpoint{quoted.protocol, internal}, p.now); !ok {
+			return noQuoted
+		}
 	}
 	before := bytes.Clone(ip.data())
 	quoted.setSource(external)

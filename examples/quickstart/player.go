@@ -52,6 +52,9 @@ type tally struct {
 	refusals        map[string]int // explicit mappings that the engine refused
 	mappings        int            // explicit mappings that were made or renewed
 	subscribers     map[netip.Addr]bool
+	firstSource     netip.Addr
+	errors          int // ICMP errors among the translated packets
+	fragments       int // and fragments
 }
 
 func newPlayer(engine *natcore.Engine, o options, pr *proof.Proof) *player {
@@ -117,6 +120,12 @@ func (p *player) translated(c proof.Case, length int) error {
 	before, ok := parseIPv4(c.Given)
 	after, ok2 := parseIPv4(c.Result)
 	if ok && ok2 {
+		if before.isError() {
+			p.tally.errors++
+		}
+		if before.isFragment() {
+			p.tally.fragments++
+		}
 		if c.Way != proof.Inbound {
 			p.known.learn(before, after, p.now)
 		}
@@ -179,6 +188,9 @@ func (p *player) count(pkt capture.Packet) {
 	}
 	t.last = pkt.Time
 	if ip, ok := parseIPv4(pkt.Bytes); ok {
+		if !t.firstSource.IsValid() {
+			t.firstSource = ip.src
+		}
 		for _, a := range []netip.Addr{ip.src, ip.dst} {
 			if p.isSubscriber(a) {
 				t.subscribers[a] = true

@@ -57,7 +57,7 @@ func quickstart(o options, bar *progress) (*summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	pr := proof.New(o.internal, proof.Times{
+	pr := proof.New(proof.Times{
 		HoldDown: portblock.DefaultHoldDown, GuardTime: portblock.DefaultGuardTime,
 		UDP: idleUDP, ICMP: idleICMP, TCP: idleTCP,
 	})
@@ -75,7 +75,7 @@ func quickstart(o options, bar *progress) (*summary, error) {
 	}
 	s.Rest = stateOf(engine.Stats())
 	s.take(p)
-	s.Warning = file.Warning()
+	s.Notes = notes(file, p, o)
 	s.NoIP = sorted(file.Skipped())
 	stats := log.Stats()
 	s.BlockRecords, s.BlockBytes = stats.Records, stats.Bytes
@@ -151,6 +151,19 @@ func noPackets(path string, file *capture.File) error {
 		e.Advice = "give a pcap or pcapng file, as tcpdump -w or Wireshark write them"
 	}
 	return e
+}
+
+// notes are remarks on the capture that its reader should know.
+func notes(file *capture.File, p *player, o options) []string {
+	var ns []string
+	if w := file.Warning(); w != "" {
+		ns = append(ns, w)
+	}
+	if p.tally.unplayed[noSubscriber] == p.tally.packets {
+		ns = append(ns, fmt.Sprintf("no packet comes from or goes to a subscriber in %s; name the subscribers with -internal, "+
+			"such as -internal %s/32 for the sender of the first packet", prefixes(o.internal), p.tally.firstSource))
+	}
+	return ns
 }
 
 func prefixes(ps []netip.Prefix) string {

@@ -9,15 +9,15 @@ import (
 
 // Widths of a report, which has at most 100 columns.
 const (
-	nameWidth  = 44
+	nameWidth  = 62
 	countWidth = 10
 )
 
 // write writes the report as plain text.
 func (s *summary) write(w io.Writer) {
 	fmt.Fprintf(w, "blocknat: %s through a carrier-grade NAT\n", s.Capture)
-	if s.Warning != "" {
-		fmt.Fprintf(w, "note: %s\n", s.Warning)
+	for _, n := range s.Notes {
+		fmt.Fprintf(w, "note: %s\n", wrap(n, 90, "      "))
 	}
 	s.writeSetting(w)
 	s.writePackets(w)
@@ -34,7 +34,7 @@ func title(w io.Writer, format string, args ...any) {
 }
 
 func row(w io.Writer, indent int, name string, n int) {
-	fmt.Fprintf(w, "%*s%-*s%*s\n", indent, "", nameWidth-indent+4, name, countWidth, count(n))
+	fmt.Fprintf(w, "%*s%-*s%*s\n", indent, "", nameWidth-indent, name, countWidth, count(n))
 }
 
 func (s *summary) writeSetting(w io.Writer) {
@@ -58,16 +58,16 @@ func (s *summary) writeSetting(w io.Writer) {
 
 func (s *summary) writePackets(w io.Writer) {
 	title(w, "Packets")
-	through := s.Outbound + s.Inbound + s.Hairpin - s.HeldSent
-	lost := total(s.Drops)
-	row(w, 2, "translated", through+s.HeldSent)
+	row(w, 2, "translated", s.Outbound+s.Inbound+s.Hairpin)
 	row(w, 4, "outbound", s.Outbound)
 	row(w, 4, "inbound", s.Inbound)
 	row(w, 4, "hairpinned between subscribers", s.Hairpin)
+	row(w, 4, "ICMP errors among them", s.Errors)
+	row(w, 4, "fragments among them", s.Fragments)
 	if s.Bypassed > 0 {
 		row(w, 2, "passed untouched", s.Bypassed)
 	}
-	row(w, 2, "dropped by the engine", lost)
+	row(w, 2, "dropped by the engine", total(s.Drops))
 	for _, l := range s.Drops {
 		row(w, 4, l.Name, l.Count)
 	}
@@ -141,7 +141,7 @@ func (s *summary) writeSpeed(w io.Writer) {
 func (s *summary) writeFiles(w io.Writer) {
 	title(w, "Files")
 	for _, f := range s.Files {
-		fmt.Fprintf(w, "  %-*s%*s bytes\n", nameWidth+4, f.Name, countWidth, count(f.Count))
+		fmt.Fprintf(w, "  %-*s%*s bytes\n", nameWidth-2, f.Name, countWidth, count(f.Count))
 	}
 }
 
@@ -186,7 +186,7 @@ func size(n int64) string {
 	switch {
 	case n < 10_000:
 		return count(n) + " bytes"
-	case n < 10_000_000:
+	case n < 1_000_000:
 		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
 	}
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)

@@ -14,7 +14,7 @@ import (
 // report can be written without a run.
 type summary struct {
 	Capture         string
-	Warning         string
+	Notes           []string
 	Seed            string
 	Pool, Internal  string
 	Block           int
@@ -25,6 +25,7 @@ type summary struct {
 
 	Outbound, Inbound, Hairpin, Bypassed int
 	Held, HeldSent                       int
+	Errors, Fragments                    int // among the translated ones
 	Drops, Unplayed                      []line
 	Mappings                             int
 	Refusals                             []line
@@ -81,6 +82,7 @@ func (s *summary) take(p *player) {
 	s.Packets, s.Cut, s.Bytes, s.Captured = t.packets, t.cut, t.bytes, t.captured
 	s.Span = t.last.Sub(t.first)
 	s.Outbound, s.Inbound, s.Hairpin = t.played[proof.Outbound], t.played[proof.Inbound], t.played[proof.Hairpin]
+	s.Errors, s.Fragments = t.errors, t.fragments
 	s.Bypassed, s.Held, s.HeldSent = t.bypassed, t.held, t.heldSent
 	drops := map[string]int{}
 	for reason, n := range t.drops {

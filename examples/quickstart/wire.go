@@ -42,6 +42,9 @@ func parseIPv4(b []byte) (ipv4, bool) {
 // data is the packet behind its header, as far as it is there.
 func (p ipv4) data() []byte { return p.b[p.header:p.end] }
 
+// isFragment reports whether the packet is a part of a datagram.
+func (p ipv4) isFragment() bool { return binary.BigEndian.Uint16(p.b[6:])&0x3fff != 0 }
+
 // isError reports whether the packet is an ICMP error (RFC 792), which quotes another packet.
 func (p ipv4) isError() bool {
 	if p.protocol != icmp || !p.first || len(p.data()) < 8 {

@@ -30,7 +30,6 @@ package proof
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -85,8 +84,7 @@ func (c *Check) fail(format string, args ...any) {
 
 // A Proof collects cases and judges them. It is not safe for concurrent use.
 type Proof struct {
-	internal []netip.Prefix
-	times    Times
+	times Times
 
 	decoded, right, wrong, cut, none, rest Check
 	restored, hairpin, untouched, pcap     Check
@@ -100,9 +98,9 @@ type Proof struct {
 	sums     []uint64 // one hash a case, for the comparison with the file that was written
 }
 
-// New returns a proof for a NAT with the internal prefixes and times.
-func New(internal []netip.Prefix, t Times) *Proof {
-	p := &Proof{internal: internal, times: t,
+// New returns a proof for a NAT that keeps the times.
+func New(t Times) *Proof {
+	p := &Proof{times: t,
 		ends: map[endKey]endUse{}, mappings: map[mapKey]mapUse{}, subs: map[netip.Addr]pairUse{}}
 	p.decoded.Name = "packets that gopacket decodes before and after"
 	p.right.Name = "checksums that were right are right (computed in full)"
@@ -111,7 +109,7 @@ func New(internal []netip.Prefix, t Times) *Proof {
 	p.none.Name = "UDP without checksum stays without"
 	p.rest.Name = "nothing else in the packet has changed"
 	p.restored.Name = "inbound packets are restored byte for byte"
-	p.hairpin.Name = "hairpinned packets reach their receiver's endpoint, from an external one"
+	p.hairpin.Name = "hairpinned packets reach their receiver and hide their sender"
 	p.untouched.Name = "packets that are not translated stay as they came"
 	p.pcap.Name = "the pcap file holds the packets that were checked"
 	p.owner.Name = "no two subscribers share an external endpoint at one time"
@@ -154,8 +152,4 @@ func (p *Proof) Violations() int {
 		n += c.Violations
 	}
 	return n
-}
-
-func (p *Proof) isInternal(a netip.Addr) bool {
-	return slices.ContainsFunc(p.internal, func(n netip.Prefix) bool { return n.Contains(a) })
 }

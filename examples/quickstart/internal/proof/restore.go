@@ -22,7 +22,8 @@ func (p *Proof) restoration(c Case, given ipv4) {
 }
 
 // receiver checks a hairpinned packet: the receiver's endpoint, and what is
-// quoted of it, are the original ones, the sender's address is an external one.
+// quoted of it, are the original ones, the sender's address is not. That the
+// sender's endpoint is the external one of its own is for the records to say.
 func (p *Proof) receiver(c Case, given ipv4) {
 	want, errWant := decode(c.Original)
 	got, err := decode(c.Result)
@@ -34,7 +35,7 @@ func (p *Proof) receiver(c Case, given ipv4) {
 		p.hairpin.fail("packet %d is for %v and went to %v", c.Number, want.dst, got.dst)
 		return
 	}
-	if p.isInternal(got.src) {
+	if got.src == want.src {
 		p.hairpin.fail("packet %d shows the internal source %v to another subscriber (RFC 4787 REQ-9a)", c.Number, got.src)
 		return
 	}
