@@ -42,17 +42,22 @@ func addressConfigs() []Config {
 }
 
 type addressMachine struct {
-	l   *Layout
-	a   *Address
-	g   *goldAddress
-	now int64
+	l         *Layout
+	a         *Address
+	g         *goldAddress
+	now       int64
 	live, old []Block // leases that run, and that are over
 	steps     int
 }
 
 func (m *addressMachine) jump(t *rapid.T) {
 	guard := m.l.Config().GuardTime.Milliseconds()
-	m.now += rapid.SampledFrom([]int64{0, 1, guard / 2, guard - 1, guard, guard + 1, -5, -guard}).Draw(t, "ms")
+	d := rapid.SampledFrom([]int64{0, 1, guard / 2, guard - 1, guard, guard + 1, -5, -guard}).Draw(t, "ms")
+	if d < 0 {
+		m.a.FreeBlocks(ms(m.now)) // model and address agree on the latest time
+		m.g.at(m.now)
+	}
+	m.now += d
 	m.g.at(m.now)
 }
 
@@ -80,6 +85,7 @@ func (m *addressMachine) take(t *rapid.T) {
 	if m.a.HasRoom(want, ms(m.now)) != (len(cand) > 0) {
 		t.Fatalf("HasRoom(%+v) is wrong: %d candidates", want, len(cand))
 	}
+	m.a.advance(ms(m.now)) // time alone may change the state
 	before := m.a.AppendSnapshot(nil)
 	b, err := m.a.TakeBlockOf(owner, want, ms(m.now))
 	if err != nil {
@@ -121,6 +127,7 @@ func (m *addressMachine) takeAt(t *rapid.T) {
 	if usable != 0 && usable&int(want.Spaces) == int(want.Spaces) && u >= 0 {
 		free = cand[u]
 	}
+	m.a.advance(ms(m.now)) // time alone may change the state
 	before := m.a.AppendSnapshot(nil)
 	b, err := m.a.TakeBlockAt(p, 9, want, ms(m.now))
 	if (err == nil) != free {
@@ -188,6 +195,7 @@ func (m *addressMachine) endOld(t *rapid.T) {
 	bad := append([]Block{{}, {address: 77, gen: 1}, {address: m.a.index, gen: 1, pool: 9}, {address: m.a.index, gen: 1 << 30, number: 4000}}, m.old...)
 	b := rapid.SampledFrom(bad).Draw(t, "old")
 	m.a.advance(ms(m.now)) // cooling blocks become free by time alone
+	m.a.advance(ms(m.now)) // time alone may change the state
 	before := m.a.AppendSnapshot(nil)
 	err1, err2 := m.a.CancelBlock(b), m.a.CoolBlock(b, ms(m.now))
 	for _, err := range []error{err1, err2} {
