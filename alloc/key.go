@@ -3,30 +3,31 @@ package alloc
 import "math/bits"
 
 // keyTries is how many addresses of its own a key is led to before it takes
-// the next open address after the last of them. Most keys of an address that
-// closes spread over the pool so, instead of falling on its neighbour.
+// the next open address after the last of them. So most keys of an address
+// that closes spread over the pool, instead of falling on its neighbour.
 const keyTries = 4
 
 // TakeKey leases a share of the address that a key leads to. While the pool
 // has the same addresses, in the same states, a key always finds the same one,
 // also in another pool with the same ranges and seed.
 //
-// A change moves few keys, as rendezvous hashing would: when an address
-// closes, only its keys move, and they return when it opens again; when Add
-// grows the pool from n to m positions, about (m-n)/m of the keys move, all of
-// them to further addresses.
+// A change moves few keys, as with rendezvous hashing. When an address closes,
+// only its keys move, and they return when it opens again. When Add grows the
+// pool from n to m positions, (m-n)/m of the keys move, all of them to further
+// addresses; of the keys whose own address is closed then, most move.
 func (p *Pool) TakeKey(key uint64) (Lease, error) {
 	if p.free.total == 0 || p.leases >= maxLeases {
 		return Lease{}, p.refuse(false)
 	}
-	pos := uint32(0)
-	for try := uint64(0); try < keyTries; try++ {
-		pos = jump(p.hash(key, try), p.index.n)
-		if p.free.has(pos) {
-			return p.grant(pos), nil
+	pos := jump(p.hash(key, 0), p.index.n)
+	for try := uint64(1); !p.free.has(pos); try++ {
+		if try == keyTries {
+			return p.grant(p.from(pos)), nil
 		}
+		hi, _ := bits.Mul64(p.hash(key, try), p.index.n)
+		pos = uint32(hi)
 	}
-	return p.grant(p.from(pos)), nil
+	return p.grant(pos), nil
 }
 
 // hash mixes a key, the number of the try and the pool's secret.

@@ -25,7 +25,15 @@ type page struct {
 // fill makes the first n bits of the page equal to on and clears the others.
 func (g *page) fill(n int, on bool) {
 	*g = page{}
-	if on {
+	switch {
+	case on && n == pageSize: // As pages are opened: worth a short way.
+		for i := range g.words {
+			g.words[i] = ^uint64(0)
+		}
+		for i := range g.sub {
+			g.sub[i] = 1 << subShift
+		}
+	case on:
 		g.setRange(0, n, true)
 		g.recount()
 	}
@@ -106,17 +114,23 @@ func (g *page) pick(rank uint32) uint32 {
 	}
 }
 
-// nthBit returns the index of the set bit of x with the given rank. It halves
-// the word six times and takes no branch that data could mispredict often.
+// nthBit returns the index of the set bit of x with the given rank, which is
+// below the number of set bits. It adds up the bits of all bytes at once,
+// compares all eight sums with the rank at once, and walks the bits of the one
+// byte that is left.
 func nthBit(x uint64, rank uint32) uint32 {
-	at := uint32(0)
-	for width := uint32(32); width > 0; width /= 2 {
-		low := uint32(bits.OnesCount64(x & (1<<width - 1)))
-		if rank >= low {
-			rank -= low
-			x >>= width
-			at += width
-		}
+	const ones = 0x0101010101010101
+	const tops = 0x8080808080808080
+	n := x - x>>1&0x5555555555555555
+	n = n&0x3333333333333333 + n>>2&0x3333333333333333
+	n = (n + n>>4) & 0x0f0f0f0f0f0f0f0f
+	sums := n * ones                                     // Byte k: set bits in bytes 0 to k; at most 64.
+	passed := ((uint64(rank)*ones | tops) - sums) & tops // Top bit of byte k: its sum is at most rank.
+	shift := uint32(bits.OnesCount64(passed)) * 8
+	rank -= uint32(sums << 8 >> shift & 0xff)
+	x >>= shift
+	for ; rank > 0; rank-- {
+		x &= x - 1
 	}
-	return at
+	return shift + uint32(bits.TrailingZeros64(x))
 }

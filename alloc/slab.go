@@ -4,7 +4,7 @@ package alloc
 // that no call waits while a large table is copied. Entries have no pointers.
 // Freed entries are used again first; their owners thread the free list
 // through a field of the entry.
-const slabBlock = 1024
+const slabBlock = 4096
 
 type slab[T any] struct {
 	blocks []*[slabBlock]T
