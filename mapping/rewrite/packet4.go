@@ -21,7 +21,7 @@ const (
 )
 
 // Packet4 is what a translator needs to know of an IPv4 packet: a value without
-// pointers, 48 bytes, that Parse4 fills and the setters keep up to date. The
+// pointers, 44 bytes, that Parse4 fills and the setters keep up to date. The
 // setters take the same bytes that were parsed (a slice that begins at the same
 // byte and is no shorter); they hold for one packet, not across packets.
 //

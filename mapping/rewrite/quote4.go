@@ -8,7 +8,8 @@ import "encoding/binary"
 // and ends before RFC 4884 extensions where the message's length attribute says
 // so. A quoted fragment is reported by inner's flags, and a non-first one has no
 // ports. The lengths that the quoted headers state are not held against the
-// bytes, nor is the quoted transport checksum (RFC 5508 REQ-3c).
+// bytes, nor is the quoted transport checksum (RFC 5508 REQ-3c). A quote that ends
+// in the middle of the TCP checksum keeps the byte of it that is there.
 //
 // inner's setters work on the quoted packet alone and would leave the outer ICMP
 // checksum wrong: use outer.SetQuotedSource and outer.SetQuotedDestination.
