@@ -99,7 +99,7 @@ func TestCapturesRoundTrip(t *testing.T) {
 // sameZero writes 0x0000 where a checksum other than UDP's is 0xFFFF.
 func sameZero(in []byte) []byte {
 	b := bytes.Clone(in)
-	r := walk(b, 0, len(b), false)
+	r := walk(b, 0, len(b))
 	zero := func(r region) {
 		if !r.v6 && be16(b, r.ip+10) == 0xffff {
 			b[r.ip+10], b[r.ip+11] = 0, 0
@@ -110,7 +110,7 @@ func sameZero(in []byte) []byte {
 	}
 	zero(r)
 	if r.quote != 0 {
-		zero(walk(b, r.quote, r.quoteEnd, true))
+		zero(walk(b, r.quote, r.quoteEnd))
 	}
 	return b
 }

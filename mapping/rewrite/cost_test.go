@@ -12,7 +12,7 @@ import (
 // TestSizes guards the values that engines keep on their stacks or in batches.
 func TestSizes(t *testing.T) {
 	require.Equal(t, uintptr(44), unsafe.Sizeof(Packet4{}))
-	require.Equal(t, uintptr(88), unsafe.Sizeof(Packet6{}))
+	require.Equal(t, uintptr(84), unsafe.Sizeof(Packet6{}))
 	require.LessOrEqual(t, unsafe.Sizeof(Packet4{}), uintptr(64))
 }
 

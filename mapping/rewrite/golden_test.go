@@ -34,7 +34,7 @@ func be16(b []byte, o int) int { return int(b[o])<<8 | int(b[o+1]) }
 
 // walk finds the fields of the packet at ip, which ends before end. It is only
 // asked about packets that were accepted.
-func walk(b []byte, ip, end int, quoted bool) region {
+func walk(b []byte, ip, end int) region {
 	r := region{ip: ip}
 	if b[ip]>>4 == 4 {
 		r.l4, r.end, r.proto = ip+int(b[ip]&15)*4, min(end, ip+be16(b, ip+2)), b[ip+9]
@@ -95,17 +95,17 @@ func walk(b []byte, ip, end int, quoted bool) region {
 			case 51:
 				r.l4 += 8 + 4*int(b[o+1])
 			default:
-				r.transport(b, quoted)
+				r.transport(b)
 				return r
 			}
 			r.proto = b[o]
 		}
 	}
-	r.transport(b, quoted)
+	r.transport(b)
 	return r
 }
 
-func (r *region) transport(b []byte, quoted bool) {
+func (r *region) transport(b []byte) {
 	if r.later {
 		return
 	}
@@ -120,7 +120,7 @@ func (r *region) transport(b []byte, quoted bool) {
 	case 17, 136:
 		r.sport, r.dport, r.check, r.pseudo, r.udp = r.l4, r.l4+2, r.l4+6, true, true
 		if c := be16(b, r.l4+4); r.proto == 136 && c != 0 {
-			r.coverage = min(r.end, r.l4+c)
+			r.coverage = min(r.end, r.l4+max(c, 8)) // less than the header is illegal
 		}
 	case 1:
 		if r.v6 {
@@ -155,7 +155,6 @@ func (r *region) transport(b []byte, quoted bool) {
 			}
 		}
 	}
-	_ = quoted
 }
 
 // sum16 adds up 16-bit words one by one.
@@ -238,10 +237,10 @@ func (r *region) mend(b []byte, h, t int) {
 // goldenApply returns what Apply has to make of an accepted packet.
 func goldenApply(in []byte, t Translation) []byte {
 	b := append([]byte(nil), in...)
-	r := walk(b, 0, len(b), false)
+	r := walk(b, 0, len(b))
 	if r.quote != 0 {
 		h, tr := r.residues(b)
-		q := walk(b, r.quote, r.quoteEnd, true)
+		q := walk(b, r.quote, r.quoteEnd)
 		q.set(b, t.Destination, t.Source)
 		r.mend(b, h, tr)
 	}

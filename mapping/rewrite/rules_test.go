@@ -104,7 +104,7 @@ func requireRight(t testing.TB, b []byte) {
 	p := mustParse(t, b)
 	require.Equal(t, CheckRight, p.CheckHeader(b))
 	require.Equal(t, CheckRight, p.CheckTransport(b))
-	h, tr := func() (int, int) { r := walk(b, 0, len(b), false); return r.residues(b) }()
+	h, tr := func() (int, int) { r := walk(b, 0, len(b)); return r.residues(b) }()
 	require.Zero(t, h)
 	require.Zero(t, tr)
 }

@@ -151,8 +151,6 @@ func serialize(ls []gopacket.Layer) ([]byte, error) {
 			out = append(out, l, gopacket.Payload(l.LayerPayload()))
 		case gopacket.SerializableLayer:
 			out = append(out, l)
-		case *gopacket.Fragment:
-			out = append(out, gopacket.Payload(*l))
 		default:
 			out = append(out, gopacket.Payload(l.LayerContents()))
 		}
