@@ -50,7 +50,7 @@ func (t *Table) Expire(now Tick, budget int, dst []Ended) (ended []Ended, round 
 			if kindOf(d.lo) == sessionOut {
 				dst = t.closeSession(d.hi, d.lo, now, dst)
 			} else if e := t.flat.find(d.hi, d.lo); e != nil && unused(e, now) {
-				dst = append(dst, Ended{Session: t.unmap(e), Unmapped: true})
+				dst = append(dst, Ended{Session: t.unmap(*e), Unmapped: true})
 			}
 		}
 	}
@@ -80,11 +80,12 @@ func (t *Table) closeSession(hi, lo uint64, now Tick, dst []Ended) []Ended {
 	if in := t.flat.find(s.External.pack(), class(mappingIn, s.Space)); in != nil {
 		if m := t.flat.find(hi, in.v1|class(mappingOut, s.Space)); m != nil {
 			m.v1 -= 1 << 32
-			if m.lo&mappingPermits != 0 {
+			mapping, gone := *m, unused(m, now) // m does not outlive a removal
+			if mapping.lo&mappingPermits != 0 {
 				t.forbid(&s)
 			}
-			if unused(m, now) {
-				t.unmap(m)
+			if gone {
+				t.unmap(mapping)
 				end.Unmapped = true
 			}
 		}
@@ -102,8 +103,8 @@ func (t *Table) forbid(s *Session) {
 	}
 }
 
-// unmap removes both entries of a mapping.
-func (t *Table) unmap(m *entry) Session {
+// unmap removes both entries of a mapping, given a copy of the outbound one.
+func (t *Table) unmap(m entry) Session {
 	s := Session{
 		Realm: uint16(m.hi), Space: spaceOf(m.lo), Internal: unpack(m.hi), External: unpack(m.v0),
 	}

@@ -98,6 +98,7 @@ func TestTableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := NewTable(testKey, idle, start)
 		g := &golden{now: start, mappings: map[goldenInternal]*goldenMapping{}}
+		permits := rapid.Bool().Draw(t, "permits")
 		hosts := rapid.SampledFrom([]int{2, 40}).Draw(t, "hosts")
 		internal := func() goldenInternal {
 			return goldenInternal{
@@ -135,7 +136,7 @@ func TestTableAgainstModel(t *testing.T) {
 				}
 				fromRemote := rapid.Bool().Draw(t, "from remote")
 				seg := Segment{Seq: 100, Flags: FlagSYN}
-				got := table.Open(&s, Endpoint{}, &seg, fromRemote, false, table.Tick(g.now))
+				got := table.Open(&s, Endpoint{}, &seg, fromRemote, permits, table.Tick(g.now))
 				require.Equal(t, m != nil && m.sessions[r] == nil, got, "Open %v", s)
 				if got {
 					m.sessions[r] = &goldenSession{g.now, [...]string{"opening", "udp", "icmp"}[k.space]}
@@ -212,6 +213,13 @@ func TestTableAgainstModel(t *testing.T) {
 					holder, ok := table.Holder(k.space, m.external)
 					require.True(t, ok)
 					require.Equal(t, Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: m.external}, holder)
+					for _, addr := range []uint32{0xc6336401, 0xc6336402, 0xc6336403} {
+						reached := false
+						for r := range m.sessions {
+							reached = reached || r.Addr == addr
+						}
+						require.Equal(t, permits && reached, table.Permitted(k.space, m.external, addr))
+					}
 				}
 				require.Equal(t, len(g.mappings), table.Mappings())
 				require.Equal(t, sessions, table.Sessions())

@@ -1,0 +1,131 @@
+package natcore
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// CheckInvariants holds the parts of the engine against each other and returns
+// the first contradiction: every mapping holds the port that its external endpoint names and every
+// held port has its mapping, sessions are counted where they are, every held
+// block is heating on its address and leads inbound packets to its shard. It is
+// for tests: it stops all packets while it looks.
+func (e *Engine) CheckInvariants() error {
+	e.sweep.mu.Lock()
+	defer e.sweep.mu.Unlock()
+	now := e.clock()
+	for _, s := range e.shards {
+		s.grants.Lock()
+		defer s.grants.Unlock()
+	}
+	var sessions, subscribers int
+	for _, s := range e.shards {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := e.checkShard(s, now); err != nil {
+			return fmt.Errorf("natcore: shard %d: %w", s.index, err)
+		}
+		sessions += s.table.Sessions()
+		subscribers += len(s.subs)
+	}
+	if n := e.sessions.Load(); n != int64(sessions) {
+		return fmt.Errorf("natcore: %d sessions, counted %d", sessions, n)
+	}
+	if n := e.subscribers.Load(); n != int64(subscribers) {
+		return fmt.Errorf("natcore: %d subscribers, counted %d", subscribers, n)
+	}
+	return nil
+}
+
+// held names a port space of a subscriber.
+type held struct {
+	key   subscriberKey
+	space portblock.Space
+}
+
+func (e *Engine) checkShard(s *shard, now time.Time) error {
+	if err := s.table.CheckInvariants(); err != nil {
+		return err
+	}
+	ports := map[held]int{}
+	var page []mapping.Mapping
+	for part := 0; part >= 0; {
+		page, part = s.table.AppendMappings(page[:0], part)
+		for _, m := range page {
+			pool, position, ok := e.external.find(m.External.Addr)
+			if !ok {
+				return fmt.Errorf("mapping %v to %v, which is in no pool", m.Internal, m.External)
+			}
+			key := subscriberKey{m.Internal.Addr, m.Realm, uint16(pool)}
+			sub := s.subs[key]
+			if sub == nil {
+				return fmt.Errorf("mapping of %v without a subscriber", m.Internal)
+			}
+			if e.shardOf(m.Realm, m.Internal.Addr) != s {
+				return fmt.Errorf("mapping of %v in a foreign shard", m.Internal)
+			}
+			if _, ok := sub.holding.BlockOf(position, m.External.Port); !ok {
+				return fmt.Errorf("mapping of %v to %v, whose block it does not hold", m.Internal, m.External)
+			}
+			ports[held{key, m.Space}]++
+		}
+	}
+	sessions := map[subscriberKey]int{}
+	var states []mapping.State
+	for part := 0; part >= 0; {
+		states, part = s.table.AppendSessions(states[:0], part)
+		for _, st := range states {
+			pool, _, _ := e.external.find(st.External.Addr)
+			sessions[subscriberKey{st.Internal.Addr, st.Realm, uint16(pool)}]++
+		}
+	}
+	for i, sub := range s.order {
+		if sub.place != i || s.subs[sub.key] != sub {
+			return fmt.Errorf("subscriber %v is not where it says", mapping.Addr4(sub.key.addr))
+		}
+		if sub.sessions != sessions[sub.key] {
+			return fmt.Errorf("subscriber %v has %d sessions and counts %d", mapping.Addr4(sub.key.addr), sessions[sub.key], sub.sessions)
+		}
+		for sp := range portblock.Space(portblock.NumSpaces) {
+			if got, want := sub.holding.Ports(sp), ports[held{sub.key, sp}]; got != want {
+				return fmt.Errorf("subscriber %v holds %d %v ports for %d mappings", mapping.Addr4(sub.key.addr), got, sp, want)
+			}
+		}
+		if err := sub.holding.CheckInvariants(); err != nil {
+			return err
+		}
+		if err := e.checkBlocks(s, sub, now); err != nil {
+			return fmt.Errorf("subscriber %v: %w", mapping.Addr4(sub.key.addr), err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) checkBlocks(s *shard, sub *subscriber, now time.Time) error {
+	p := e.pools[sub.key.pool]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.alloc.CheckInvariants(); err != nil {
+		return err
+	}
+	if !p.alloc.Holds(sub.lease) {
+		return fmt.Errorf("its lease is not live")
+	}
+	for b := range sub.holding.All(now) {
+		a := p.address(b.Block.Address())
+		if err := a.CheckInvariants(); err != nil {
+			return err
+		}
+		if !a.Holds(b.Block) {
+			return fmt.Errorf("block %v is not heating on its address", b.Block)
+		}
+		n, _ := p.layout.Locate(p.layout.SetOf(b.Block).First())
+		if owner := p.owner(b.Block.Address(), n); owner != s.index {
+			return fmt.Errorf("block %v leads to shard %d", b.Block, owner)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package natcore_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/natcore"
+	"github.com/blocknat/blocknat/portblock"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// tuple is an external endpoint of one transport: what at most one subscriber may own at a time.
+type tuple struct {
+	kind     kind
+	external netip.AddrPort
+}
+
+// ledger is what an observer on the wire knows: who last used which external
+// endpoint, and until when it certainly is his. It knows nothing of the engine.
+type ledger struct {
+	owner map[tuple]netip.AddrPort
+	until map[tuple]time.Time
+	seen  []sighting
+}
+
+// sighting is one translated packet: the evidence for the question who used an
+// address and port at a time.
+type sighting struct {
+	tuple
+	at         time.Time
+	subscriber netip.Addr
+}
+
+const holdDown = 120 * time.Second
+
+// life is how long a mapping certainly lives after an outbound packet: the idle times of RFC 4787, 5382, 5508.
+func (k kind) life() time.Duration {
+	return [...]time.Duration{300 * time.Second, 240 * time.Second, 60 * time.Second}[k]
+}
+
+// use enters a translated outbound packet and checks rules 1 and 2: an external endpoint
+// changes hands only when its mapping's idle time and its hold-down are over.
+func (l *ledger) use(t failer, k kind, internal, external netip.AddrPort, now time.Time) {
+	u := tuple{k, external}
+	if owner, ok := l.owner[u]; ok && owner != internal {
+		require.False(t, now.Before(l.until[u].Add(holdDown)),
+			"rule 1: %v %v of %v goes to %v at %v, before %v", k, external, owner, internal, now, l.until[u].Add(holdDown))
+	}
+	l.owner[u], l.until[u] = internal, now.Add(k.life())
+	l.seen = append(l.seen, sighting{u, now, internal.Addr()})
+}
+
+// holders answers from the records alone, by reading them all: who held the
+// port at the time.
+func holders(records []logging.Record, external netip.AddrPort, at time.Time) []netip.Addr {
+	var found []netip.Addr
+	ms := logging.MillisOf(at)
+	for i, r := range records {
+		if r.Kind != logging.BlockAllocated || r.External != external.Addr() ||
+			external.Port() < r.First || external.Port() > r.Last || r.Time > ms {
+			continue
+		}
+		released := false
+		for _, q := range records[i+1:] {
+			if q.Kind == logging.BlockReleased && q.External == r.External && q.First == r.First {
+				released = q.Time < ms
+				break
+			}
+		}
+		if !released {
+			found = append(found, r.Subscriber)
+		}
+	}
+	return found
+}
+
+// TestRules drives an engine with random traffic of some hosts, with a log that refuses at times, and
+// checks the rules of the design that an observer of packets and records can check.
+func TestRules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		filtering := natcore.Behaviour(rapid.IntRange(0, 2).Draw(t, "filtering"))
+		shards := rapid.SampledFrom([]int{1, 4}).Draw(t, "shards")
+		n := newNAT(t, func(c *natcore.Config) {
+			c.Pools[0].Filtering = filtering
+			c.Shards = shards
+			// Small blocks over a small range make addresses and blocks run out.
+			c.Pools[0].Blocks.BlockSize = 16
+			c.Pools[0].Blocks.Ports = portblock.RangeOf(1024, 1024+16*8-1)
+			c.Pools[0].Blocks.MaxBlocks = 3
+			c.Limits.SessionsPerSubscriber = 60
+		})
+		l := &ledger{owner: map[tuple]netip.AddrPort{}, until: map[tuple]time.Time{}}
+		refusing := false
+		anyKind := func() kind { return kind(rapid.IntRange(0, 2).Draw(t, "kind")) }
+		host := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(2, 9).Draw(t, "host"))}) }
+		internal := func() netip.AddrPort { return endpoint(host(), 40000+rapid.IntRange(0, 24).Draw(t, "port")) }
+		remote := func() netip.AddrPort {
+			return endpoint(rapid.SampledFrom([]netip.Addr{server1, server2}).Draw(t, "server"), rapid.SampledFrom([]int{53, 443}).Draw(t, "remote port"))
+		}
+		live := func() (tuple, netip.AddrPort) {
+			for i := len(l.seen) - 1; i >= 0 && i > len(l.seen)-30; i-- {
+				u := l.seen[i].tuple
+				if n.now.Before(l.until[u]) && rapid.IntRange(0, 3).Draw(t, "take it") == 0 {
+					return u, l.owner[u]
+				}
+			}
+			return tuple{}, netip.AddrPort{}
+		}
+		send := func(k kind, src, dst netip.AddrPort) {
+			e, verdict, why := n.try(t, k, src, dst)
+			if verdict == natcore.Drop {
+				require.Contains(t, []natcore.Reason{
+					natcore.ReasonAddressesExhausted, natcore.ReasonBlocksExhausted, natcore.ReasonBlockLimit,
+					natcore.ReasonSessionLimit, natcore.ReasonPortsResting, natcore.ReasonLogRefused,
+				}, why)
+				if why == natcore.ReasonLogRefused {
+					require.True(t, refusing, "rule 4: the log refuses nothing now")
+				}
+				return
+			}
+			l.use(t, k, src, e, n.now)
+			// Rule 4: the record of the block is there before the packet is.
+			require.Equal(t, []netip.Addr{src.Addr()}, holders(n.log.Records(), e, n.now), "rules 4 and 5: %v at %v", e, n.now)
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"outbound": func(t *rapid.T) { send(anyKind(), internal(), remote()) },
+			"burst": func(t *rapid.T) {
+				k, h, r := anyKind(), host(), remote()
+				for i := range 20 {
+					send(k, endpoint(h, 40000+i), r)
+				}
+			},
+			"answer": func(t *rapid.T) {
+				u, owner := live()
+				if !owner.IsValid() {
+					return
+				}
+				src := remote()
+				i, verdict, why := n.in(t, u.kind, src, u.external, tcpFlags{syn: u.kind == tcp, ack: u.kind != udp, seq: 9})
+				if verdict == natcore.Forward {
+					// Rule 7: what comes back goes to the endpoint that the mapping is of.
+					require.Equal(t, owner, i)
+					return
+				}
+				if u.kind != tcp && filtering == natcore.EndpointIndependent && u.kind != icmp {
+					require.Equal(t, natcore.ReasonSessionLimit, why, "a live mapping admits any remote endpoint")
+				}
+			},
+			"stranger": func(t *rapid.T) {
+				e := endpoint(netip.MustParseAddr("203.0.113.5"), rapid.IntRange(1024, 1160).Draw(t, "port"))
+				k := anyKind()
+				i, verdict, _ := n.in(t, k, endpoint(server2, 9999), e, tcpFlags{syn: true, seq: 9})
+				if verdict == natcore.Forward {
+					require.Equal(t, l.owner[tuple{k, e}], i, "rule 1: delivered to who never owned %v", e)
+				}
+			},
+			"hairpin": func(t *rapid.T) {
+				u, owner := live()
+				if !owner.IsValid() || u.kind == icmp {
+					return
+				}
+				src := internal()
+				e, verdict, _ := n.try(t, u.kind, src, u.external)
+				if verdict == natcore.Hairpin {
+					l.use(t, u.kind, src, e, n.now)
+				}
+			},
+			"log": func(t *rapid.T) {
+				refusing = !refusing
+				n.log.Refuse(nil)
+				if refusing {
+					n.log.Refuse(errors.New("the disk is full"))
+				}
+			},
+			"time": func(t *rapid.T) {
+				n.wait(rapid.SampledFrom([]time.Duration{
+					time.Millisecond, time.Second, 59999 * time.Millisecond, 60 * time.Second, 119999 * time.Millisecond,
+					120 * time.Second, 299 * time.Second, 20 * time.Minute,
+				}).Draw(t, "step"))
+			},
+			"expire": func(t *rapid.T) { n.expire() },
+			"": func(t *rapid.T) {
+				require.NoError(t, n.CheckInvariants())
+			},
+		})
+		// Rule 5: every packet leads through the records alone to its subscriber.
+		records := n.log.Records()
+		for _, s := range l.seen {
+			require.Equal(t, []netip.Addr{s.subscriber}, holders(records, s.external, s.at), "rule 5: %v %v at %v", s.kind, s.external, s.at)
+		}
+		// When all is over everything is free again, and every block that was recorded is recorded as released.
+		n.log.Refuse(nil)
+		for range 4 {
+			n.wait(3 * time.Hour)
+			n.expire()
+		}
+		st := n.Stats()
+		require.Zero(t, st.Sessions+st.Mappings+st.Subscribers+st.ReleasesPending+st.Pools[0].BlocksHeating)
+		require.Equal(t, st.BlocksAllocated, st.BlocksReleased)
+		require.Len(t, n.log.Records(), int(st.BlocksAllocated+st.BlocksReleased))
+	})
+}
