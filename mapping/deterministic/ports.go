@@ -77,11 +77,16 @@ func (p Ports) Index(external netip.Addr, port uint16) (i int, ok bool) {
 	if p.m == nil {
 		return 0, false
 	}
-	m := p.m
-	e, ok := m.ext.find(external.Unmap())
+	e, ok := p.m.ext.find(external.Unmap())
 	if !ok {
 		return 0, false
 	}
+	return p.index(e, port)
+}
+
+// index is Index for the external address at position e.
+func (p Ports) index(e uint64, port uint16) (i int, ok bool) {
+	m := p.m
 	unit, slot, cl := m.locate(e, port)
 	if cl != classSlot || unit*m.group != p.ext || slot != p.slot {
 		return 0, false

@@ -184,10 +184,26 @@ func checkMap(t require.TestingT, cfg Config, m *Map, g *golden) {
 				t.Errorf("port %d of %v is %v, which reverses to %v %v", k, sub, ap, back, err)
 				t.FailNow()
 			}
+			on := ports.On(ap.Addr())
+			if j, ok := on.Index(ap.Port()); !ok {
+				t.Errorf("port %v of %v is not on its address", ap, sub)
+				t.FailNow()
+			} else if p, ok := on.At(j); !ok || p != ap.Port() {
+				t.Errorf("port %v of %v is number %d on its address, which is %d", ap, sub, j, p)
+				t.FailNow()
+			}
 			if j, ok := ports.Index(ap.Addr(), ap.Port()); !ok || j != k {
 				t.Errorf("port %d of %v is %v, its index is %d %v", k, sub, ap, j, ok)
 				t.FailNow()
 			}
+		}
+		on := 0
+		for e := range m.Externals() {
+			on += ports.On(m.External(e)).Len()
+		}
+		if on != n {
+			t.Errorf("%v has %d ports, but %d on all addresses", sub, n, on)
+			t.FailNow()
 		}
 		i++
 	}

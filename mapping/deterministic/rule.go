@@ -3,7 +3,6 @@ package deterministic
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"net/netip"
 
 	"github.com/blocknat/blocknat/portblock"
@@ -203,47 +202,14 @@ func (r *Rule) Map() (Config, error) {
 	return cfg, nil
 }
 
-// Len returns the number of ports of the edge on each of its IPv4 addresses.
-func (c CE) Len() int {
-	runs := 1
-	if c.PSIDLen > 0 && c.Offset > 0 {
-		runs = 1<<c.Offset - 1
-	}
-	return runs * c.runLen()
-}
-
-func (c CE) runLen() int {
+// Ports returns the port set of the edge on each of its IPv4 addresses: the set
+// of RFC 7597 section 5.1, or all ports where the address is not shared.
+func (c CE) Ports() portblock.Set {
 	if c.PSIDLen == 0 {
-		return 65536
+		return portblock.ContiguousSet(portblock.RangeOf(0, 65535))
 	}
-	return 1 << (16 - c.Offset - c.PSIDLen)
-}
-
-// Contains reports whether the port is in the set of the edge.
-func (c CE) Contains(port uint16) bool {
-	if c.PSIDLen == 0 {
-		return true
-	}
-	if c.Offset > 0 && port>>(16-c.Offset) == 0 {
-		return false
-	}
-	return port>>(16-c.Offset-c.PSIDLen)&(1<<c.PSIDLen-1) == c.PSID
-}
-
-// Ranges yields the port set of the edge as runs, rising (RFC 7597 section 5.1).
-func (c CE) Ranges() iter.Seq[portblock.Range] {
-	return func(yield func(portblock.Range) bool) {
-		n := c.runLen()
-		row := 0
-		if c.PSIDLen > 0 && c.Offset > 0 {
-			row = 1
-		}
-		for first := row<<(16-c.Offset) | int(c.PSID)*n; first < 65536; first += 1 << (16 - c.Offset) {
-			if !yield(portblock.RangeOf(uint16(first), uint16(first+n-1))) || c.PSIDLen == 0 {
-				return
-			}
-		}
-	}
+	s, _ := portblock.PSIDSet(uint8(c.Offset), uint8(c.PSIDLen), c.PSID) // the zero Set for a CE that no Rule made
+	return s
 }
 
 // EmbedIPv4 returns the IPv4-embedded IPv6 address of RFC 6052 section 2.2: how
