@@ -27,10 +27,11 @@ func (m Mask) Apply(f Flow) Key {
 // Check returns nil if f has a key under m, and else a *KeyError that says why not.
 func (m Mask) Check(f Flow) error {
 	differ := (f.w ^ m.want()) & m.checks()
+	if differ == 0 {
+		return nil
+	}
 	e := &KeyError{Mask: m, Flow: f}
 	switch {
-	case differ == 0:
-		return nil
 	case differ&flagValid != 0:
 	case differ&flagSix != 0:
 		e.Field = SrcIP

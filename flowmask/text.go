@@ -35,8 +35,8 @@ func ParseMask(s string, fields Fields) (Mask, error) {
 	}
 	m, err := NewMask(fields, v)
 	if err != nil {
-		// Unreachable: parseValues has found every fault that NewMask looks for.
-		return Mask{}, &SyntaxError{Text: s, Reason: err.Error()}
+		// The values are checked; what is left is a set with fields that do not exist.
+		return Mask{}, &SyntaxError{Text: s, Reason: "the set has fields that do not exist"}
 	}
 	return m, nil
 }
