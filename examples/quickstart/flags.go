@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/portblock"
 )
 
 // options are what the command line says.
@@ -82,6 +83,9 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 		errs = append(errs, fmt.Errorf("-pool: %w; write 203.0.113.0/28, 203.0.113.1-203.0.113.9 or 203.0.113.1", err))
 	case len(ranges) == 0:
 		errs = append(errs, errors.New("-pool is empty; name external addresses, such as -pool 203.0.113.0/30"))
+	}
+	if o.block < portblock.MinBlockSize || o.block > portblock.MaxBlockSize || o.block&(o.block-1) != 0 {
+		errs = append(errs, fmt.Errorf("-block %d is no power of two from %d to %d; 256 is usual", o.block, portblock.MinBlockSize, portblock.MaxBlockSize))
 	}
 	for _, s := range list(internal) {
 		prefix, err := netip.ParsePrefix(s)

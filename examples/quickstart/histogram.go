@@ -9,7 +9,7 @@ import (
 )
 
 // histogram writes how many of the values lie in 0, 1, 2-3, 4-7, 8-15, ... as bars.
-func histogram(w io.Writer, values []int, what string) {
+func histogram(w io.Writer, values []int, things string) {
 	var buckets []int
 	for _, v := range values {
 		b := bits.Len(uint(max(v, 0)))
@@ -26,7 +26,11 @@ func histogram(w io.Writer, values []int, what string) {
 		if b == 0 && n == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "  %11s %-6s %8s  %s\n", bucketName(b), what, count(n), bar(float64(n), float64(most), 50, 0))
+		name := things
+		if b == 1 {
+			name = strings.TrimSuffix(things, "s")
+		}
+		fmt.Fprintf(w, "  %11s %-6s %8s  %s\n", bucketName(b), name, count(n), bar(float64(n), float64(most), 50, 0))
 	}
 }
 

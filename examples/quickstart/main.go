@@ -57,12 +57,12 @@ func run(args []string, out io.Writer, errs *os.File) int {
 
 // complain prints all faults, one a line.
 func complain(w io.Writer, err error) int {
-	faults := []error{err}
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		faults = many.Unwrap()
+		for _, one := range many.Unwrap() {
+			complain(w, one)
+		}
+		return exitUsage
 	}
-	for _, f := range faults {
-		fmt.Fprintf(w, "quickstart: %v\n", f)
-	}
+	fmt.Fprintf(w, "quickstart: %v\n", err)
 	return exitUsage
 }
