@@ -89,11 +89,17 @@ func (p *Packet4) Fragment() bool { return p.Flags&(MoreFragments|NonFirst) != 0
 // a packet that is cut (total length above len(b)) is parsed as far as ports and
 // checksum are there. Checksums are not verified: see CheckHeader and
 // CheckTransport.
-func Parse4(b []byte, p *Packet4) Fault {
-	if len(b) < ipv4Min {
-		return short4(b)
+func Parse4(b []byte, p *Packet4) Fault { return p.parse(b, 0, 0) }
+
+// ipv4Min is the length of an IPv4 header without options.
+const ipv4Min = 20
+
+// parse fills p from the packet that begins in b at off. flags is 0 or Quoted.
+func (p *Packet4) parse(b []byte, off int, flags Flags) Fault {
+	if len(b)-off < ipv4Min {
+		return short4(b[off:])
 	}
-	h := (*[ipv4Min]byte)(b)
+	h := (*[ipv4Min]byte)(b[off:])
 	if h[0]>>4 != 4 {
 		return FaultVersion
 	}
@@ -105,54 +111,31 @@ func Parse4(b []byte, p *Packet4) Fault {
 	if total < ihl {
 		return FaultTotalLength
 	}
-	p.Flags = 0
-	end := total
+	l4, end := off+ihl, off+total
 	if end > len(b) {
-		if ihl > len(b) {
+		end = len(b)
+		if l4 > end {
 			return FaultTruncated
 		}
-		end = len(b)
-		p.Flags = Truncated
-	}
-	p.Offset = 0
-	return p.fill(b[:end:end], h, 0, ihl, total)
-}
-
-// ipv4Min is the length of an IPv4 header without options.
-const ipv4Min = 20
-
-func short4(b []byte) Fault {
-	if len(b) > 0 && b[0]>>4 != 4 {
-		return FaultVersion
-	}
-	return FaultShort
-}
-
-// fill sets the rest of p. b ends where the packet ends, h is its fixed header at
-// off. Flags and Offset are set already.
-func (p *Packet4) fill(b []byte, h *[ipv4Min]byte, off, ihl, total int) Fault {
-	l4 := off + ihl
-	p.Src = binary.BigEndian.Uint32(h[12:])
-	p.Dst = binary.BigEndian.Uint32(h[16:])
-	p.SrcPort, p.DstPort = 0, 0
-	p.Seq, p.Ack, p.PayloadLength = 0, 0, 0
-	p.ID = binary.BigEndian.Uint16(h[4:])
-	p.TotalLength = uint16(total)
-	p.FragmentOffset = 0
-	p.Transport = uint16(l4)
-	p.checksum = 0
-	p.end = uint16(len(b))
-	p.Kind = KindOther
-	p.Proto = h[9]
-	p.TTL = h[8]
-	p.ICMPType, p.ICMPCode, p.TCPFlags = 0, 0, 0
-
-	if ihl > ipv4Min && sourceRouted4(b[off+ipv4Min:l4]) {
-		p.Flags |= SourceRoute
+		flags |= Truncated
 	}
 	frag := binary.BigEndian.Uint16(h[6:])
-	if frag&0x4000 != 0 {
-		p.Flags |= DontFragment
+	*p = Packet4{}
+	p.Src = binary.BigEndian.Uint32(h[12:])
+	p.Dst = binary.BigEndian.Uint32(h[16:])
+	p.ID = binary.BigEndian.Uint16(h[4:])
+	p.TotalLength = uint16(total)
+	p.Offset = uint16(off)
+	p.Transport = uint16(l4)
+	p.end = uint16(end)
+	// DF is bit 14 of the word, DontFragment is bit 2 of Flags.
+	p.Flags = flags | Flags(frag>>12)&DontFragment
+	p.Proto = h[9]
+	p.TTL = h[8]
+
+	b = b[:end:end]
+	if ihl > ipv4Min && sourceRoute4(b[off+ipv4Min:l4]) != nil {
+		p.Flags |= SourceRoute
 	}
 	if frag&0x3fff != 0 {
 		if f := p.fragment(frag, total-ihl); f != FaultNone || p.Kind == KindFragment {
@@ -161,13 +144,20 @@ func (p *Packet4) fill(b []byte, h *[ipv4Min]byte, off, ihl, total int) Fault {
 	}
 	switch h[9] {
 	case ProtoTCP:
-		return p.tcp(b, total-ihl)
+		return p.tcp(b[l4:], total-ihl)
 	case ProtoUDP, ProtoUDPLite:
-		return p.udp(b, total-ihl)
+		return p.udp(b[l4:], total-ihl)
 	case ProtoICMP:
-		return p.icmp(b, total-ihl)
+		return p.icmp(b[l4:], total-ihl)
 	}
 	return FaultNone
+}
+
+func short4(b []byte) Fault {
+	if len(b) > 0 && b[0]>>4 != 4 {
+		return FaultVersion
+	}
+	return FaultShort
 }
 
 // fragment sets the fragment fields; length is that of the IP payload.
@@ -202,9 +192,9 @@ func (p *Packet4) shortTransport(length, need int) Fault {
 	return FaultTruncated
 }
 
-func (p *Packet4) tcp(b []byte, length int) Fault {
+// tcp parses the transport header: t is what is there of length bytes.
+func (p *Packet4) tcp(t []byte, length int) Fault {
 	p.Kind = KindTCP
-	t := b[p.Transport:]
 	if len(t) < tcpMin || length < tcpMin {
 		return p.tcpShort(t, length)
 	}
@@ -269,9 +259,8 @@ func (p *Packet4) tcpShort(t []byte, length int) Fault {
 	return FaultNone
 }
 
-func (p *Packet4) udp(b []byte, length int) Fault {
+func (p *Packet4) udp(t []byte, length int) Fault {
 	p.Kind = KindUDP
-	t := b[p.Transport:]
 	if len(t) < 8 {
 		return p.shortTransport(length, 8)
 	}
@@ -292,9 +281,8 @@ func (p *Packet4) udp(b []byte, length int) Fault {
 	return FaultNone
 }
 
-func (p *Packet4) icmp(b []byte, length int) Fault {
+func (p *Packet4) icmp(t []byte, length int) Fault {
 	p.Kind = KindICMPOther
-	t := b[p.Transport:]
 	if len(t) < 4 {
 		return p.shortTransport(length, 8)
 	}
@@ -328,11 +316,8 @@ func icmpKind4(t uint8) Kind {
 	return KindICMPOther
 }
 
-// sourceRouted4 reports whether the options hold a loose or strict source route
-// that is not used up (RFC 791).
-func sourceRouted4(opts []byte) bool { return sourceRoute4(opts) != nil }
-
-// sourceRoute4 returns the last address of such a route, or nil.
+// sourceRoute4 returns the last address of a loose or strict source route that is
+// not used up (RFC 791), or nil.
 func sourceRoute4(opts []byte) []byte {
 	for len(opts) > 0 {
 		switch opts[0] {

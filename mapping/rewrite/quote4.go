@@ -42,29 +42,7 @@ func (p *Packet4) parseEmbedded(b []byte, off int) Fault {
 	if len(b) < off+ipv4Min {
 		return FaultTruncated
 	}
-	h := (*[ipv4Min]byte)(b[off:])
-	if h[0]>>4 != 4 {
-		return FaultVersion
-	}
-	ihl := int(h[0]&0xf) * 4
-	if ihl < ipv4Min {
-		return FaultHeaderLength
-	}
-	total := int(binary.BigEndian.Uint16(h[2:]))
-	if total < ihl {
-		return FaultTotalLength
-	}
-	if off+ihl > len(b) {
-		return FaultTruncated
-	}
-	p.Flags = Quoted
-	if off+total > len(b) {
-		p.Flags |= Truncated
-	} else {
-		b = b[:off+total]
-	}
-	p.Offset = uint16(off)
-	f := p.fill(b, h, off, ihl, total)
+	f := p.parse(b, off, Quoted)
 	if f == FaultNone && p.Kind == KindICMPError {
 		return FaultNestedError
 	}
