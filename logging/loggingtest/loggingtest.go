@@ -14,7 +14,6 @@
 package loggingtest
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -259,7 +258,7 @@ func stalls(t *testing.T, h Harness) {
 	case <-done:
 	case <-time.After(patience):
 		h.Stall(false)
-		t.Fatal(errors.New("Append blocks when the sink does"))
+		t.Fatal("Append blocks when the sink does")
 	}
 	h.Stall(false)
 	mustHold(t, h, want)
