@@ -103,19 +103,24 @@ func fit(used uint64, ranges []Range) ([]Range, error) {
 		}
 	}
 	out := slices.Clone(ranges)
-	if wide == 0 {
-		return out, nil
-	}
-	part := left / wide
 	for i, r := range out {
-		if r.Len() <= maxPositions {
-			continue
+		if r.Len() > maxPositions {
+			if left/wide == 0 {
+				return nil, &ConfigError{Field: fmt.Sprintf("Ranges[%d]", i), Value: r.String(),
+					Rule: "the other ranges leave no positions for this one; leave some out", cause: ErrTooLarge}
+			}
+			out[i] = r.cut(left / wide)
 		}
-		if part == 0 {
+		if out[i].mapped() {
 			return nil, &ConfigError{Field: fmt.Sprintf("Ranges[%d]", i), Value: r.String(),
-				Rule: "the other ranges leave no positions for this one; leave some out", cause: ErrTooLarge}
+				Rule: "IPv4-mapped addresses (::ffff:0:0/96) must not lie within an IPv6 range; write them as IPv4", cause: ErrConfig}
 		}
-		out[i] = r.cut(part)
 	}
 	return out, nil
+}
+
+// mapped reports whether a range of IPv6 addresses holds IPv4-mapped ones. A
+// pool would answer for those with the position of the IPv4 address.
+func (r Range) mapped() bool {
+	return r.IsValid() && !r.first.Is4() && r.Overlaps(Range{v6Addr(0, 0xffff<<32), v6Addr(0, 0xffff<<32|0xffffffff)})
 }

@@ -150,8 +150,7 @@ func (p *Pool) Compact() {
 
 // Bytes estimates the memory that the pool holds, in bytes.
 func (p *Pool) Bytes() uint64 {
-	n := uint64(len(p.tickets.blocks))*slabBlock*8 + uint64(len(p.users.blocks))*slabBlock*20 +
-		uint64(len(p.byPos))*16 + uint64(len(p.index.place))*(56+24)
+	n := p.tickets.bytes(8) + p.users.bytes(20) + uint64(len(p.byPos))*16 + uint64(len(p.index.place))*(56+24)
 	for _, s := range p.sets() {
 		n += s.bytes()
 	}

@@ -234,7 +234,7 @@ func (d *decoder) blocks() []Range {
 			return nil
 		}
 		r := Range{first: first, last: Range{first: first}.offset(count - 1)}
-		if r.last.Less(r.first) || first.Is4In6() {
+		if r.last.Less(r.first) || r.mapped() {
 			d.fail("a block is no range")
 		}
 		out = append(out, r)

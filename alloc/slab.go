@@ -71,6 +71,17 @@ func (s *slab[T]) collect(isFree func(*T) bool, thread func(*T, uint32)) {
 	}
 }
 
+// bytes returns the memory of the table whose entries have the given size.
+func (s *slab[T]) bytes(entry uint64) uint64 {
+	n := uint64(len(s.blocks)) * 8
+	for _, b := range s.blocks {
+		if b != nil {
+			n += slabBlock * entry
+		}
+	}
+	return n
+}
+
 // A ticket is the pool's side of a live lease.
 type ticket struct {
 	ref    uint32 // position where Shares is 1, else entry in users; next free ticket when free
