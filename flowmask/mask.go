@@ -155,6 +155,18 @@ func (m Mask) Bits() Bits {
 	return b
 }
 
+// Only returns the mask that has those of its fields that are in keep, with
+// their bits. Of the bug report's mask, Only(SrcIP) groups clients and
+// Only(Proto|DstIP|DstPort) classes remote endpoints: those for which an
+// external port can be used once each.
+func (m Mask) Only(keep Fields) Mask {
+	full := FullMask(m.fields&keep, m.six)
+	return Mask{
+		a: m.a & full.a, b: m.b & full.b, c: m.c & full.c, d: m.d & full.d, w: m.w & full.w,
+		fields: full.fields, six: full.six,
+	}
+}
+
 // Ones returns the number of bits that are selected.
 func (m Mask) Ones() int {
 	return bits.OnesCount64(m.a) + bits.OnesCount64(m.b) + bits.OnesCount64(m.c) + bits.OnesCount64(m.d) +

@@ -61,6 +61,36 @@ func TestMaskAccessors(t *testing.T) {
 		parsed, err := ParseMask(mask.String(), mask.Fields())
 		require.NoError(t, err)
 		require.True(t, mask == parsed, "%v", mask)
+		keep := Fields(rapid.IntRange(0, 63).Draw(t, "keep"))
+		less := modelMask{fields: map[string]bool{}, bits: m.bits}
+		for i, f := range modelFields {
+			less.fields[f] = m.fields[f] && keep&(1<<i) != 0
+		}
+		var bits Bits
+		{
+			whole := mask.Bits()
+			if less.fields["realm"] {
+				bits.Realm = whole.Realm
+			}
+			if less.fields["src-ip"] {
+				bits.Src = whole.Src
+			}
+			if less.fields["proto"] {
+				bits.Proto = whole.Proto
+			}
+			if less.fields["src-port"] {
+				bits.SrcPort = whole.SrcPort
+			}
+			if less.fields["dst-ip"] {
+				bits.Dst = whole.Dst
+			}
+			if less.fields["dst-port"] {
+				bits.DstPort = whole.DstPort
+			}
+		}
+		want, err := NewMask(less.set(), bits)
+		require.NoError(t, err)
+		require.Equal(t, want, mask.Only(keep))
 		for i, f := range modelFields {
 			if !m.fields[f] {
 				continue
