@@ -1,6 +1,7 @@
 package natcore_test
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -11,30 +12,31 @@ import (
 	"github.com/blocknat/blocknat/natcore"
 )
 
-// A NAT in a few lines: one pool, all defaults. A real program fills Seed from
-// crypto/rand and logs to a file or a collector; this one keeps its records in memory.
 func Example() {
 	log := logging.NewMemory(0)
-	nat, err := natcore.New(natcore.Config{
-		Seed:  [32]byte{1}, // crypto/rand.Read(cfg.Seed[:])
-		Log:   log,
-		Pools: []natcore.PoolConfig{{Name: "cgn", Addresses: alloc.MustParseRanges("203.0.113.0/29")}},
-	}, time.Now())
+	cfg := natcore.Config{
+		Log: log,
+		Pools: []natcore.PoolConfig{{
+			Name: "cgn", Addresses: alloc.MustParseRanges("203.0.113.0/29"),
+		}},
+	}
+	rand.Read(cfg.Seed[:])
+	nat, err := natcore.New(cfg, time.Now())
 	if err != nil {
-		fmt.Println(err)
+		fmt.Println(err) // every fault of the configuration at once
 		return
 	}
 
 	// A UDP packet from 10.0.0.2:40000 to 198.51.100.10:53, as a TUN device delivers it.
-	packet, _ := hex.DecodeString("450000261c4640004011ea410a000002c633640a9c400035001243674e415420766563746f72")
-	verdict, _ := nat.Outbound(packet, time.Now())
+	packet, _ := hex.DecodeString("450000261c4640004011ea410a000002c633640a" +
+		"9c400035001243674e415420766563746f72")
+	verdict, reason := nat.Outbound(packet, time.Now()) // rewritten in place
 	source, _ := netip.AddrFromSlice(packet[12:16])
+	fmt.Println(verdict, reason, nat.External(source))
 
-	fmt.Println(verdict, nat.External(source))
-	for _, r := range log.Records() {
-		fmt.Println(r.Kind, r.Subscriber, "holds", int(r.Last)-int(r.First)+1, "ports of", r.External == source)
-	}
+	r := log.Records()[0] // one record for 256 ports of each protocol
+	fmt.Println(r.Kind, r.Subscriber, r.External == source, r.Last-r.First)
 	// Output:
-	// forward true
-	// block-allocated 10.0.0.2 holds 256 ports of true
+	// forward none true
+	// block-allocated 10.0.0.2 true 255
 }
