@@ -1,0 +1,85 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/natcore"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// gateway is a running translator: an engine, a TUN device, and the routes and
+// rules that lead packets to it. run and demo use the same one.
+type gateway struct {
+	opts   options
+	dev    *tun
+	plan   *hostPlan
+	engine *natcore.Engine
+	fwd    *forwarder
+}
+
+// newEngine turns the options into an engine. It appends the records of blocks to
+// records as JSON lines, or discards them where records is nil.
+func newEngine(o *options, records io.Writer) (*natcore.Engine, error) {
+	cfg := natcore.Config{
+		Pools: []natcore.PoolConfig{{
+			Name:      "pool",
+			Addresses: o.pool,
+			Blocks:    portblock.Config{BlockSize: o.block},
+		}},
+		Log: logging.Discard,
+	}
+	for _, p := range o.internal {
+		cfg.Rules = append(cfg.Rules, natcore.Rule{Internal: p, Pool: "pool"})
+	}
+	if records != nil {
+		// An unbuffered writer: a record is with the kernel before a port of
+		// its block is used, so that a crash of this program loses none.
+		cfg.Log = logging.NewWriter(records, logging.JSON{})
+	}
+	if _, err := rand.Read(cfg.Seed[:]); err != nil {
+		return nil, err
+	}
+	e, err := natcore.New(cfg, time.Now())
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return e, nil
+}
+
+// openGateway makes the device in the namespace and, unless the options say
+// otherwise, the routes and rules. The caller closes the gateway.
+func openGateway(n *namespace, o options, nat translator) (*gateway, error) {
+	g := &gateway{opts: o}
+	g.engine, _ = nat.(*natcore.Engine)
+	var err error
+	if g.plan, err = planHost(n, &o); err != nil {
+		return nil, err
+	}
+	err = n.do(func() error {
+		g.dev, err = openTUN(o.tun, o.offload)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.setup {
+		if err := g.plan.apply(); err != nil {
+			return nil, errors.Join(err, g.dev.close())
+		}
+	}
+	g.fwd = newForwarder(g.dev, nat, o.internal, o.batch)
+	return g, nil
+}
+
+// run forwards until ctx ends.
+func (g *gateway) run(ctx context.Context) error { return g.fwd.run(ctx, g.opts.mtu) }
+
+// close removes the rules, and the device with its routes.
+func (g *gateway) close() error { return errors.Join(g.plan.undo(), g.dev.close()) }
