@@ -30,7 +30,8 @@ func histogram(w io.Writer, values []int, things string) {
 		if b == 1 {
 			name = strings.TrimSuffix(things, "s")
 		}
-		fmt.Fprintf(w, "  %11s %-6s %8s  %s\n", bucketName(b), name, count(n), bar(float64(n), float64(most), 50, 0))
+		l := fmt.Sprintf("  %11s %-6s %8s  %s", bucketName(b), name, count(n), bar(float64(n), float64(most), 50, 0))
+		fmt.Fprintln(w, strings.TrimRight(l, " "))
 	}
 }
 

@@ -13,15 +13,15 @@ func TestHistogram(t *testing.T) {
 	require.Equal(t, ""+
 		"            1 port          4  ##################################################\n"+
 		"          2-3 ports         2  #########################\n"+
-		"          4-7 ports         0  \n"+
+		"          4-7 ports         0\n"+
 		"         8-15 ports         1  #############\n"+
-		"        16-31 ports         0  \n"+
-		"        32-63 ports         0  \n"+
-		"       64-127 ports         0  \n"+
-		"      128-255 ports         0  \n"+
-		"      256-511 ports         0  \n"+
-		"    512-1,023 ports         0  \n"+
-		"  1,024-2,047 ports         0  \n"+
+		"        16-31 ports         0\n"+
+		"        32-63 ports         0\n"+
+		"       64-127 ports         0\n"+
+		"      128-255 ports         0\n"+
+		"      256-511 ports         0\n"+
+		"    512-1,023 ports         0\n"+
+		"  1,024-2,047 ports         0\n"+
 		"  2,048-4,095 ports         1  #############\n", b.String())
 	b.Reset()
 	histogram(&b, []int{0}, "ports")

@@ -49,10 +49,7 @@ func run(args []string, out io.Writer, errs *os.File) int {
 	} else {
 		s.write(out)
 	}
-	if s.violations() > 0 {
-		return exitViolated
-	}
-	return exitProven
+	return s.exitCode()
 }
 
 // complain prints all faults, one a line.

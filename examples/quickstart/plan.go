@@ -11,7 +11,7 @@ import (
 // Why a packet of the capture cannot be played.
 const (
 	noSubscriber   = "neither end is a subscriber"
-	noQueryHairpin = "icmp query between subscribers (an identifier serves one side)"
+	noQueryHairpin = "icmp query between subscribers, one identifier for both"
 	noQuoted       = "icmp error about a packet that was not played"
 	noFirst        = "later fragment to a subscriber without an address"
 	noMapping      = "the engine refused an explicit mapping"

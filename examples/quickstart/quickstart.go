@@ -20,69 +20,133 @@ const poolName = "cgn"
 
 // quickstart plays the capture, writes the results and proves them.
 func quickstart(o options, bar *progress) (*summary, error) {
-	path := o.capture
-	if path == "" {
-		var err error
-		if path, err = findCapture(); err != nil {
+	r, err := newRun(o)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	if err := r.play(bar); err != nil {
+		return nil, err
+	}
+	return r.prove()
+}
+
+// A quickRun is one run of the program: open files, an engine and its player.
+type quickRun struct {
+	options
+	file   *capture.File
+	first  capture.Packet
+	files  *results
+	log    *logging.Writer
+	proof  *proof.Proof
+	player *player
+	report *summary
+}
+
+// newRun opens the capture, makes the engine, and then the files, so that wrong use leaves nothing behind.
+func newRun(o options) (_ *quickRun, err error) {
+	if o.capture == "" {
+		if o.capture, err = findCapture(); err != nil {
 			return nil, err
 		}
 	}
-	file, err := capture.Open(path)
+	file, err := capture.Open(o.capture)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	first, err := file.Next()
-	if errors.Is(err, io.EOF) {
-		return nil, noPackets(path, file)
+	defer func() {
+		if err != nil {
+			file.Close()
+		}
+	}()
+	r := &quickRun{options: o, file: file}
+	if r.first, err = r.file.Next(); errors.Is(err, io.EOF) {
+		return nil, noPackets(o.capture, r.file)
 	} else if err != nil {
 		return nil, err
 	}
-
-	start := first.Time
+	start := r.first.Time
 	if start.Before(epoch) {
 		start = epoch
 	}
-	// The configuration is tried before any file is made.
-	if _, err := natcore.New(config(o, logging.Discard), start); err != nil {
+	if _, err = natcore.New(config(o, logging.Discard), start); err != nil {
 		return nil, err
 	}
-	files, err := createResults(o.out)
+	if r.files, err = createResults(o.out); err != nil {
+		return nil, err
+	}
+	r.log = logging.NewWriter(r.files.blocks, logging.JSON{})
+	engine, err := natcore.New(config(o, r.log), start)
 	if err != nil {
 		return nil, err
 	}
-	defer files.close()
-	log := logging.NewWriter(files.blocks, logging.JSON{})
-	engine, err := natcore.New(config(o, log), start)
-	if err != nil {
-		return nil, err
-	}
-	pr := proof.New(proof.Times{
+	r.proof = proof.New(proof.Times{
 		HoldDown: portblock.DefaultHoldDown, GuardTime: portblock.DefaultGuardTime,
 		UDP: idleUDP, ICMP: idleICMP, TCP: idleTCP,
 	})
-	p := newPlayer(engine, o, pr)
-	p.emit = files.packet
+	r.player = newPlayer(engine, o, r.proof)
+	r.player.emit = r.files.packet
+	return r, nil
+}
 
-	s := &summary{Capture: path, Seed: o.seed, Pool: o.poolText, Internal: prefixes(o.internal), Block: o.block}
-	if err := p.playAll(file, first, bar); err != nil {
-		return nil, err
+func (r *quickRun) close() {
+	r.file.Close()
+	r.files.close()
+}
+
+// play plays all packets, lets time pass until the engine is at rest, and closes the files.
+func (r *quickRun) play(bar *progress) error {
+	s := &summary{Capture: r.capture, Seed: r.seed, Pool: r.poolText, Internal: prefixes(r.internal), Block: r.block}
+	r.report = s
+	p := r.player
+	if err := p.playAll(r.file, r.first, bar); err != nil {
+		return err
 	}
 	p.sample()
-	s.End = stateOf(engine.Stats())
+	s.End = stateOf(p.engine.Stats())
+	var err error
 	if s.RestAfter, err = p.finish(); err != nil {
-		return nil, err
+		return err
 	}
-	s.Rest = stateOf(engine.Stats())
+	s.Rest = stateOf(p.engine.Stats())
 	s.take(p)
-	s.Notes = notes(file, p, o)
-	s.NoIP = sorted(file.Skipped())
-	stats := log.Stats()
+	s.Notes = notes(r.file, p, r.options)
+	s.NoIP = sorted(r.file.Skipped())
+	stats := r.log.Stats()
 	s.BlockRecords, s.BlockBytes = stats.Records, stats.Bytes
-	if err := files.close(); err != nil {
-		return nil, fmt.Errorf("the results cannot be written: %w; make room, or choose another directory with -out DIR", err)
+	if err := r.files.close(); err != nil {
+		return fmt.Errorf("the results cannot be written: %w; make room, or choose another directory with -out DIR", err)
 	}
-	return s, finish(s, files, pr)
+	return nil
+}
+
+// prove has the proof read the files that were written, adds them to the
+// report, and writes that into a file too.
+func (r *quickRun) prove() (*summary, error) {
+	s := r.report
+	for _, read := range []struct {
+		name string
+		by   func(io.Reader) error
+	}{{blocksName, r.proof.Records}, {pcapName, r.proof.Pcap}} {
+		path := r.files.path(read.name)
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err == nil {
+			s.Files = append(s.Files, line{path, int(info.Size())})
+			err = read.by(f)
+		}
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s cannot be read back: %w", path, err)
+		}
+	}
+	s.Checks = r.proof.Checks()
+	var report bytes.Buffer
+	s.write(&report)
+	return s, os.WriteFile(r.files.path(reportName), report.Bytes(), 0o644)
 }
 
 // config is a carrier-grade NAT by the defaults of the library: 256-port blocks,
@@ -115,33 +179,6 @@ func (p *player) playAll(file *capture.File, pkt capture.Packet, bar *progress) 
 			return err
 		}
 	}
-}
-
-// finish has the proof read the files that were written, adds them to the
-// summary, and writes the report into a file too.
-func finish(s *summary, files *results, pr *proof.Proof) error {
-	for _, read := range []struct {
-		name string
-		by   func(io.Reader) error
-	}{{blocksName, pr.Records}, {pcapName, pr.Pcap}} {
-		f, err := os.Open(files.path(read.name))
-		if err != nil {
-			return err
-		}
-		info, err := f.Stat()
-		if err == nil {
-			s.Files = append(s.Files, line{files.path(read.name), int(info.Size())})
-			err = read.by(f)
-		}
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("%s cannot be read back: %w", files.path(read.name), err)
-		}
-	}
-	s.Checks = pr.Checks()
-	var report bytes.Buffer
-	s.write(&report)
-	return os.WriteFile(files.path(reportName), report.Bytes(), 0o644)
 }
 
 func noPackets(path string, file *capture.File) error {

@@ -115,6 +115,14 @@ func total(ls []line) int {
 	return n
 }
 
+// exitCode is the program's.
+func (s *summary) exitCode() int {
+	if s.violations() > 0 {
+		return exitViolated
+	}
+	return exitProven
+}
+
 func (s *summary) violations() int {
 	n := 0
 	for _, c := range s.Checks {
