@@ -98,9 +98,9 @@ func (h *Holding) advance(now time.Time) int64 {
 
 // bits returns the free and the live bitmap of a slot and space.
 func (h *Holding) bits(slot int, s Space) (free, live []uint64) {
-	w := h.layout.words
-	i := (slot*2*NumSpaces + int(s)) * w
-	return h.words[i : i+w : i+w], h.words[i+NumSpaces*w : i+(NumSpaces+1)*w : i+(NumSpaces+1)*w]
+	w, at := h.layout.words, h.layout.liveAt
+	i := slot*h.layout.slotWords + int(s)*w
+	return h.words[i : i+w : i+w], h.words[i+at : i+at+w : i+at+w]
 }
 
 // openBlocks returns the number of blocks that count against MaxBlocks.
@@ -225,7 +225,7 @@ func (h *Holding) emptySlot() int {
 	if int(h.count) < len(h.blocks) {
 		return slices.IndexFunc(h.blocks, func(b held) bool { return b.gen == 0 })
 	}
-	n, w := len(h.blocks), 2*NumSpaces*h.layout.words
+	n, w := len(h.blocks), h.layout.slotWords
 	if n == cap(h.blocks) || (n+1)*w > cap(h.words) {
 		c := n + n/8 + 1
 		blocks, words := make([]held, n, c), make([]uint64, n*w, c*w)
@@ -334,22 +334,28 @@ func (h *Holding) TakePortAt(s Space, address uint32, port uint16, now time.Time
 func (h *Holding) take(slot, off int, s Space) Port {
 	free, live := h.bits(slot, s)
 	clearBit(free, off)
+	setBit(live, off)
+	return h.taken(slot, off, s)
+}
+
+// taken counts a free port that became live.
+func (h *Holding) taken(slot, off int, s Space) Port {
 	b := &h.blocks[slot]
 	b.free[s]--
-	h.enliven(slot, off, s, live)
-	if h.layout.cfg.NoRefill && b.free[s] == 0 {
+	if b.free[s] == 0 && h.layout.cfg.NoRefill {
 		b.flags |= spent
 		h.rotate()
 	}
-	return h.portOf(slot, off)
+	return h.enliven(slot, off, s)
 }
 
-func (h *Holding) enliven(slot, off int, s Space, live []uint64) {
-	setBit(live, off)
+// enliven counts a port that became live.
+func (h *Holding) enliven(slot, off int, s Space) Port {
 	b := &h.blocks[slot]
 	b.live++
 	b.seen, b.emptied = h.now, 0
 	h.live[s]++
+	return h.portOf(slot, off)
 }
 
 // ReturnPort gives a port back; it rests for the hold-down. It fails with
@@ -363,12 +369,15 @@ func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time
 	if slot < 0 {
 		return ErrNotHeld
 	}
-	free, live := h.bits(slot, s)
-	if m := uint64(1) << (off & 63); live[off>>6]&m == 0 || free[off>>6]&m != 0 {
+	l := h.layout
+	i := slot*l.slotWords + int(s)*l.words + off>>6
+	free, live := &h.words[i], &h.words[i+l.liveAt]
+	m := uint64(1) << (off & 63)
+	if *live&^*free&m == 0 {
 		return ErrNotHeld
 	}
 	h.advance(now)
-	clearBit(live, off)
+	*live &^= m
 	h.live[s]--
 	b := &h.blocks[slot]
 	b.live--
@@ -376,14 +385,17 @@ func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time
 		b.emptied = uint32(min(h.now-b.seen, math.MaxUint32))
 	}
 	switch {
-	case b.flags&closed != 0 || h.layout.cfg.NoRefill:
+	case b.flags&closed != 0 || l.cfg.NoRefill:
 		h.dropPending(slot, off, s)
-	case h.layout.hold == 0:
+	case l.hold == 0 && len(h.pending) == 0:
+		*free |= m
+		b.free[s]++
+	case l.hold == 0:
 		h.free(slot, off, s)
 	default:
 		q := &h.rest[s]
 		q.push(entry(h.now, slot, off))
-		if m := h.layout.cfg.MaxResting; m > 0 && int(q.n) > m {
+		if m := l.cfg.MaxResting; m > 0 && int(q.n) > m {
 			h.freeOldest(s)
 		}
 	}

@@ -55,7 +55,7 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 	if open < 2 || l.cfg.KeepIdleInUse {
 		idle = -1
 	}
-	if l.cfg.Preserve || l.cfg.Parity != Ignore || l.cfg.Class != Ignore {
+	if l.keeping {
 		slot, off := h.chooseKeeping(s, internal, rnd, idle)
 		if slot < 0 && idle >= 0 {
 			slot, off = h.chooseKeeping(s, internal, rnd, -1)
@@ -77,16 +77,12 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 		slot = h.firstBlock(s, idle)
 	} else {
 		r = int(uniform(rnd, uint64(total)))
-		for {
-			if n := h.freeOf(slot, s, idle); r < n {
-				break
-			} else {
-				r -= n
-			}
+		for n := h.freeOf(0, s, idle); r >= n; n = h.freeOf(slot, s, idle) {
+			r -= n
 			slot++
 		}
 	}
-	return h.take(slot, h.selectFree(slot, s, r), s), nil
+	return h.takeNth(slot, s, r), nil
 }
 
 // freeOf returns how many ports of a slot are candidates.
@@ -109,14 +105,20 @@ func (h *Holding) firstBlock(s Space, without int) int {
 	return best
 }
 
-// selectFree returns the offset of free port number r of a slot.
-func (h *Holding) selectFree(slot int, s Space, r int) int {
-	free, live := h.bits(slot, s)
+// takeNth takes free port number r of a slot.
+func (h *Holding) takeNth(slot int, s Space, r int) Port {
+	l := h.layout
+	base := slot*l.slotWords + int(s)*l.words
+	free := h.words[base : base+l.words]
+	live := h.words[base+l.liveAt:][:len(free)]
 	for i, f := range free {
 		w := f &^ live[i]
 		n := bits.OnesCount64(w)
 		if r < n {
-			return i<<6 + select64(w, r)
+			b := select64(w, r)
+			free[i] = f &^ (1 << b)
+			live[i] |= 1 << b
+			return h.taken(slot, i<<6+b, s)
 		}
 		r -= n
 	}

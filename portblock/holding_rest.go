@@ -95,8 +95,8 @@ func (h *Holding) takeOldest(s Space, internal uint16) (Port, bool) {
 		}
 		q.keep(func(x uint64) bool { return x != e })
 		_, live := h.bits(slot, s)
-		h.enliven(slot, off, s, live)
-		return h.portOf(slot, off), true
+		setBit(live, off)
+		return h.enliven(slot, off, s), true
 	}
 	return Port{}, false
 }

@@ -19,7 +19,7 @@ func (h *Holding) AppendSnapshot(dst []byte) []byte {
 	dst = h.layout.appendHeader(dst, holdingMagic)
 	dst = be.AppendUint64(dst, uint64(h.now))
 	dst = be.AppendUint16(dst, uint16(len(h.blocks)))
-	w := 2 * NumSpaces * h.layout.words
+	w := h.layout.slotWords
 	for i := range h.blocks {
 		b := &h.blocks[i]
 		dst = be.AppendUint32(dst, b.gen)
@@ -101,7 +101,7 @@ func (h *Holding) readCount(r *snapshotReader) int {
 
 func (h *Holding) readBlock(r *snapshotReader) bool {
 	l := h.layout
-	w := 2 * NumSpaces * l.words
+	w := l.slotWords
 	b := held{gen: r.u32()}
 	if b.gen != 0 {
 		if len(r.src)-r.used < heldBytes-4+8*w {

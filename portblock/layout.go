@@ -18,6 +18,9 @@ type Layout struct {
 	// larger one; else group is 1. words is the length of a bitmap over the
 	// ports of the largest block.
 	units, unit, group, words int
+	// slotWords is the length of a holding's bitmaps for one block, liveAt
+	// the distance from a free bitmap to its live one.
+	slotWords, liveAt int
 	// unitShift is log2(unit) where that is a power of two.
 	unitShift uint8
 	// psidShift is m of RFC 7597, psidMask 2^k-1.
@@ -27,6 +30,8 @@ type Layout struct {
 	evenOffsets bool
 	firstBig    bool // the first block is the larger one
 	furtherBig  bool
+	// keeping says that the internal port steers the choice.
+	keeping bool
 
 	hold, guard, idle, active int64 // ms; active 0 = never
 	key                       sipKey
@@ -85,6 +90,8 @@ func NewLayout(cfg Config) (*Layout, error) {
 		l.evenOffsets = false
 	}
 	l.words = wordsFor(max(l.unit, largest))
+	l.slotWords, l.liveAt = 2*NumSpaces*l.words, NumSpaces*l.words
+	l.keeping = cfg.Preserve || cfg.Parity != Ignore || cfg.Class != Ignore
 	for s := range l.limit {
 		if cfg.MaxPorts[s] > 0 {
 			l.limit[s] = &LimitError{Space: Space(s), Limit: cfg.MaxPorts[s]}
