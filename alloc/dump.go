@@ -26,6 +26,23 @@ const (
 	StatusExcluded
 )
 
+// String returns the names of the flags, separated by commas.
+func (s Status) String() string {
+	if s == 0 {
+		return "removed"
+	}
+	out := ""
+	for i, name := range [...]string{"member", "used", "full", "no room", "reserved", "drained", "excluded"} {
+		if s>>i&1 != 0 {
+			out += "," + name
+		}
+	}
+	if out == "" {
+		return "unknown status"
+	}
+	return out[1:]
+}
+
 // Info describes one address.
 type Info struct {
 	Addr     netip.Addr

@@ -1,6 +1,9 @@
 package alloc
 
-import "sync"
+import (
+	"net/netip"
+	"sync"
+)
 
 // Locked puts a mutex around a Pool. It is safe for concurrent use.
 type Locked struct {
@@ -23,6 +26,13 @@ func (l *Locked) Take(how Choice) (Lease, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pool.Take(how)
+}
+
+// TakeAddress is Pool.TakeAddress under the lock.
+func (l *Locked) TakeAddress(addr netip.Addr) (Lease, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pool.TakeAddress(addr)
 }
 
 // TakeKey is Pool.TakeKey under the lock.

@@ -265,3 +265,56 @@ func TestNthBit(t *testing.T) {
 		}
 	}
 }
+
+// TestParkedPages lets pages of a large set become uniform and mixed by turns,
+// far more of them than stay parked, and compares with a map of what differs.
+func TestParkedPages(t *testing.T) {
+	const pages, seed = 5 * parkSize, 3
+	for _, full := range []bool{true, false} {
+		r := rand.New(rand.NewPCG(seed, 0))
+		var s set
+		s.init(pages*pageSize-100, full)
+		differ := map[uint32]bool{}
+		var order []uint32
+		for step := range 20000 {
+			if len(order) > 0 && r.IntN(100) < 55 {
+				i := r.IntN(len(order))
+				pos := order[i]
+				order[i] = order[len(order)-1]
+				order = order[:len(order)-1]
+				delete(differ, pos)
+				if !s.put(pos, full) {
+					t.Fatalf("seed %d: step %d: position %d was lost", seed, step, pos)
+				}
+			} else if pos := r.Uint32N(uint32(s.size)); !differ[pos] {
+				differ[pos] = true
+				order = append(order, pos)
+				if !s.put(pos, !full) {
+					t.Fatalf("seed %d: step %d: position %d was lost", seed, step, pos)
+				}
+			}
+			if step%1000 == 0 {
+				if err := s.check(); err != nil {
+					t.Fatalf("seed %d: step %d: %v", seed, step, err)
+				}
+				for pos := range differ {
+					if s.has(pos) == full {
+						t.Fatalf("seed %d: step %d: position %d", seed, step, pos)
+					}
+				}
+			}
+		}
+		open := 0
+		for _, pos := range order {
+			s.put(pos, full)
+		}
+		for _, g := range s.open {
+			if g != nil {
+				open++
+			}
+		}
+		if open > parkSize || len(s.spare) > parkSize {
+			t.Errorf("%d pages are open, %d spare, of a set that is uniform", open, len(s.spare))
+		}
+	}
+}
