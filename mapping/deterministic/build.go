@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -71,6 +72,9 @@ func (b *builder) addresses() {
 // fields checks every number by itself and every field against the algorithm.
 func (b *builder) fields() {
 	c := &b.cfg
+	if !utf8.ValidString(c.Name) {
+		b.faults.add("Name", fmt.Sprintf("%q", c.Name), "a name is UTF-8, so that an archive can hold it", "rename the map")
+	}
 	if c.Algorithm > Mask {
 		b.faults.add("Algorithm", fmt.Sprint(uint8(c.Algorithm)), "a known algorithm", "use one of the constants")
 		return

@@ -22,6 +22,7 @@ func TestH54_config_faults(t *testing.T) {
 		field string
 		edit  func(*Config)
 	}{
+		"name":                   {"Name", func(c *Config) { c.Name = "\xff" }},
 		"no internal":            {"Internal", func(c *Config) { c.Internal = nil }},
 		"no external":            {"External", func(c *Config) { c.External = nil }},
 		"invalid span":           {"Internal[1]", func(c *Config) { c.Internal = append(c.Internal, Span{}) }},

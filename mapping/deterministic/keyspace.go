@@ -1,6 +1,7 @@
 package deterministic
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,56 +30,65 @@ type keyspace struct {
 
 // find returns the number of the key that a belongs to. a must be unmapped.
 func (k *keyspace) find(a netip.Addr) (uint64, bool) {
-	if a.Is4() != k.is4 || !a.IsValid() {
+	if a.Is4() != k.is4 {
 		return 0, false
 	}
-	if !k.is4 && a.Zone() != "" {
-		return 0, false
-	}
-	key := u128Of(a)
-	if k.shift != 0 {
-		key = key.shr(k.shift)
-	}
-	s := k.byKey
-	if len(s) > 1 {
-		lo, hi := 0, len(s) // s[lo] may hold the key, s[hi] begins above it
-		for hi-lo > 1 {
-			mid := int(uint(lo+hi) / 2)
-			if key.less(s[mid].key) {
-				hi = mid
-			} else {
-				lo = mid
-			}
+	s := &k.byKey[0]
+	if k.is4 {
+		b := a.As4()
+		key := uint64(binary.BigEndian.Uint32(b[:])) >> (k.shift & 31) // the shift of IPv4 is below 32
+		if len(k.byKey) > 1 {
+			s = k.segment(u128{0, key})
 		}
-		s = s[lo : lo+1]
+		d := key - s.key.lo // wraps to a large number below the segment
+		return s.base + d, d < s.n
 	}
-	d := key.sub(s[0].key)
-	if d.hi != 0 || d.lo >= s[0].n {
+	if !a.IsValid() || a.Zone() != "" {
 		return 0, false
 	}
-	return s[0].base + d.lo, true
+	key := u128Of(a).shr(k.shift)
+	if len(k.byKey) > 1 {
+		s = k.segment(key)
+	}
+	d := key.sub(s.key)
+	return s.base + d.lo, d.hi == 0 && d.lo < s.n
+}
+
+// segment returns the last segment that does not begin above key, or the first.
+func (k *keyspace) segment(key u128) *segment {
+	lo, hi := 0, len(k.byKey)
+	for hi-lo > 1 {
+		mid := int(uint(lo+hi) / 2)
+		if key.less(k.byKey[mid].key) {
+			hi = mid
+		} else {
+			lo = mid
+		}
+	}
+	return &k.byKey[lo]
 }
 
 // at returns the first address of the key with number i < total.
 func (k *keyspace) at(i uint64) netip.Addr {
-	s := k.byBase
-	if len(s) > 1 {
-		lo, hi := 0, len(s)
+	s := &k.byBase[0]
+	if len(k.byBase) > 1 {
+		lo, hi := 0, len(k.byBase)
 		for hi-lo > 1 {
 			mid := int(uint(lo+hi) / 2)
-			if i < s[mid].base {
+			if i < k.byBase[mid].base {
 				hi = mid
 			} else {
 				lo = mid
 			}
 		}
-		s = s[lo : lo+1]
+		s = &k.byBase[lo]
 	}
-	key := s[0].key.add(u128{0, i - s[0].base})
-	if k.shift != 0 {
-		key = key.shl(k.shift)
+	if k.is4 {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], uint32((s.key.lo+i-s.base)<<(k.shift&31)))
+		return netip.AddrFrom4(b)
 	}
-	return key.addr(k.is4)
+	return s.key.add(u128{0, i - s.base}).shl(k.shift).addr(false)
 }
 
 // bits returns the length of the prefix that one key is.

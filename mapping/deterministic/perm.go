@@ -20,7 +20,7 @@ type permutation struct {
 	keys    [permRounds][2]uint64
 }
 
-const permRounds = 6
+const permRounds = 4
 
 // newPermutation derives the round keys from key: the two halves of
 // AES-128(key, round in the last byte).
@@ -47,7 +47,6 @@ func newPermutation(key [16]byte, n uint64) *permutation {
 // round returns the keyed value of round i for the half v, below mod.
 func (p *permutation) round(i int, v, mod uint64) uint64 {
 	h, l := bits.Mul64(v^p.keys[i][0], p.keys[i][1]|1)
-	h, l = bits.Mul64(h^l^p.keys[i][1], 0x9e3779b97f4a7c15)
 	h, _ = bits.Mul64(h^l, mod)
 	return h
 }
@@ -55,7 +54,7 @@ func (p *permutation) round(i int, v, mod uint64) uint64 {
 // forward returns the image of x < n.
 func (p *permutation) forward(x uint64) uint64 {
 	for {
-		l, r := x/p.b, x%p.b
+		l, r := divmod(x, p.b)
 		for i := 0; i < permRounds; i += 2 {
 			if l += p.round(i, r, p.a); l >= p.a {
 				l -= p.a
@@ -73,7 +72,7 @@ func (p *permutation) forward(x uint64) uint64 {
 // inverse returns the x < n whose image is y < n.
 func (p *permutation) inverse(y uint64) uint64 {
 	for {
-		l, r := y/p.b, y%p.b
+		l, r := divmod(y, p.b)
 		for i := permRounds - 2; i >= 0; i -= 2 {
 			if d := p.round(i+1, l, p.b); r >= d {
 				r -= d
