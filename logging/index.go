@@ -35,9 +35,18 @@ type Index struct {
 }
 
 // entry is an interval and what the index must know of it besides.
+//
+// A cancelled interval may come to life again: an engine whose log refused may
+// offer the same block to the same subscriber in the same millisecond. It counts
+// as cancelled while no more beginnings than cancellations are known, and never
+// once a record shows that it was held: better to name one too many, which
+// Verify finds, than nobody.
 type entry struct {
 	Interval
-	cancelled bool
+	begins, cancels uint32
+	held            bool // an interim record or an end that is no cancellation
+	ended           bool // an end that is no cancellation; To has it
+	cancelled       bool
 }
 
 // key identifies an interval: all that its records repeat.
@@ -96,14 +105,45 @@ func (x *Index) Append(r *Record) error {
 	n := x.find(kind, &rec)
 	v := &x.ivs[n]
 	v.Seen = max(v.Seen, rec.Time)
-	switch rec.Kind {
-	case kind:
+	switch {
+	case rec.Kind == kind:
 		v.Confirmed = true
-	case BlockInterim:
+		v.begins++
+	case rec.Kind == BlockInterim:
+		v.held = true
+	case rec.Reason == ReasonCancelled:
+		v.cancels++
 	default:
-		x.end(n, &rec)
+		// A second, different end keeps the later one, so that nobody who may
+		// have used the port is left out.
+		v.held, v.ended = true, true
+		v.To = max(v.To, rec.Time, v.From)
 	}
+	x.settle(n)
 	return nil
+}
+
+// settle derives the state of interval n from what was seen of it.
+func (x *Index) settle(n int32) {
+	v := &x.ivs[n]
+	cancelled := !v.held && v.cancels > 0 && v.cancels >= v.begins
+	open := !cancelled && !v.ended
+	x.dropped += toInt(cancelled) - toInt(v.cancelled)
+	x.open += toInt(open) - toInt(v.Open)
+	v.cancelled, v.Open = cancelled, open
+	if cancelled {
+		v.To = v.From
+	} else if open {
+		v.To = 0
+	}
+	x.byAddr[v.External].update(x.ivs, n)
+}
+
+func toInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // find returns the interval that r is about, a new one if there is none yet.
@@ -116,6 +156,7 @@ func (x *Index) find(kind Kind, r *Record) int32 {
 	// open interval that is equal in all else.
 	if r.Kind != kind && r.Allocated == 0 {
 		if n, ok := x.latestOpen(k); ok {
+			x.byKey[k] = n // the same record again is about it too
 			return n
 		}
 	}
@@ -186,25 +227,6 @@ func (x *Index) latestOpen(k key) (int32, bool) {
 		}
 	}
 	return 0, false
-}
-
-// end gives interval n its end. A second, different end keeps the later one, so
-// that nobody who may have used the port is left out.
-func (x *Index) end(n int32, r *Record) {
-	v := &x.ivs[n]
-	if v.Open {
-		v.Open = false
-		x.open--
-		v.To = r.Time
-	} else {
-		v.To = max(v.To, r.Time)
-	}
-	v.To = max(v.To, v.From)
-	if r.Reason == ReasonCancelled && !v.cancelled {
-		v.cancelled = true
-		x.dropped++
-	}
-	x.byAddr[v.External].update(x.ivs, n)
 }
 
 // insert adds n to ids, which are in the order of beginning, then of arrival.

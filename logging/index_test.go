@@ -290,6 +290,7 @@ func TestIndexReleaseWithoutBeginning(t *testing.T) {
 	mustAppend(t, x,
 		block(BlockAllocated, "100.64.0.1", "198.51.100.7", 1024, 1279, 1000, 0),
 		block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 2000, 0),
+		block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 2000, 0),
 		block(BlockAllocated, "100.64.0.1", "198.51.100.7", 1024, 1279, 3000, 0),
 		block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 4000, 0),
 	)
@@ -317,6 +318,30 @@ func TestIndexCancelled(t *testing.T) {
 		n++
 	}
 	require.Equal(t, 1, n)
+}
+
+// TestIndexCancelledAndTakenAgain offers one block to one subscriber again in the
+// millisecond in which it was cancelled.
+func TestIndexCancelledAndTakenAgain(t *testing.T) {
+	begin := block(BlockAllocated, "100.64.0.1", "198.51.100.7", 1024, 1279, 1000, 0)
+	back := block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 1000, 1000)
+	back.Reason = ReasonCancelled
+	end := block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 5000, 1000)
+	q := Query{External: begin.External, Port: 1024, At: Millis(3000).Time()}
+	x := NewIndex()
+	for _, step := range []struct {
+		r         *Record
+		len, open int
+	}{{begin, 1, 1}, {back, 0, 0}, {begin, 1, 1}, {back, 0, 0}, {back, 0, 0}, {begin, 0, 0}, {end, 1, 0}, {back, 1, 0}} {
+		mustAppend(t, x, step.r)
+		require.Equal(t, []int{step.len, step.open}, []int{x.Len(), x.Open()})
+		require.Len(t, x.Who(q), step.len)
+	}
+	require.Equal(t, Millis(5000), x.Who(q)[0].To)
+	x = NewIndex()
+	interim := block(BlockInterim, "100.64.0.1", "198.51.100.7", 1024, 1279, 2000, 1000)
+	mustAppend(t, x, interim, back)
+	require.Equal(t, 1, x.Open())
 }
 
 // TestIndexSessions holds that sessions of one holder share a port and those of

@@ -8,6 +8,9 @@ var (
 	ErrFull = errors.New("logging: full")
 	// ErrClosed means that the log takes no records any more.
 	ErrClosed = errors.New("logging: closed")
+	// ErrRecord means that the log can never take this record, because a rule
+	// is broken or its format cannot say it. To offer it again is of no use.
+	ErrRecord = errors.New("logging: record cannot be logged")
 )
 
 // A Log takes records, each as a whole or not at all.

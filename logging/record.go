@@ -106,6 +106,9 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("logging: %v record: %s %s", e.Kind, e.Field, e.Rule)
 }
 
+// Is makes a FieldError an ErrRecord.
+func (e *FieldError) Is(target error) bool { return target == ErrRecord }
+
 // Check reports the first rule that r breaks, as a *FieldError, or nil. A log
 // may refuse a record that Check refuses.
 func (r *Record) Check() error {

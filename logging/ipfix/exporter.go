@@ -2,7 +2,7 @@ package ipfix
 
 import (
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"sync"
@@ -11,16 +11,16 @@ import (
 )
 
 // Errors of records that cannot be exported. They are refusals, because what is
-// not exported must not be lost in silence.
+// not exported must not be lost in silence, and all are logging.ErrRecord.
 var (
 	// ErrNoHost means that the event demands a source address and the record
 	// has none, but at most a SubscriberID, which no element carries.
-	ErrNoHost = errors.New("ipfix: the record has no internal address")
+	ErrNoHost = fmt.Errorf("ipfix: %w: it has no internal address", logging.ErrRecord)
 	// ErrExternal means that the event demands an external IPv4 address and
 	// the record has none; RFC 8158 has no event with an external IPv6 one.
-	ErrExternal = errors.New("ipfix: the record has no external IPv4 address")
+	ErrExternal = fmt.Errorf("ipfix: %w: it has no external IPv4 address", logging.ErrRecord)
 	// ErrTooLarge means that the record alone does not fit in a message.
-	ErrTooLarge = errors.New("ipfix: the record does not fit in a message of Config.MTU octets")
+	ErrTooLarge = fmt.Errorf("ipfix: %w: it does not fit in a message of Config.MTU octets", logging.ErrRecord)
 )
 
 // An Exporter is a logging.Log that writes IPFIX or NetFlow9 messages, one Write

@@ -269,6 +269,10 @@ func TestAllocatesNothing(t *testing.T) {
 			_ = e.Append(&r)
 			_ = e.Append(&q)
 		}), "version %d", v)
+		require.Zero(t, testing.AllocsPerRun(10, func() {
+			e.resend = true
+			_ = e.Resend(r.Time)
+		}), "templates, version %d", v)
 	}
 }
 

@@ -5,15 +5,16 @@ package slogsink
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 
 	"github.com/blocknat/blocknat/logging"
 )
 
-// ErrDisabled means that the handler does not take records of the level.
-var ErrDisabled = errors.New("slogsink: the handler has not enabled the record's level")
+// ErrDisabled means that the handler does not take records of the level. It is a
+// logging.ErrRecord.
+var ErrDisabled = fmt.Errorf("slogsink: %w: the handler has not enabled its level", logging.ErrRecord)
 
 // Log is a logging.Log that hands each record to a slog.Handler: the kind as
 // message, the fields of JSON lines as attributes, the record's own time. Level
