@@ -56,8 +56,9 @@ func TestAllocatesNothing(t *testing.T) {
 			p6.SetQuotedSource(icmp6, &q6, addr6A, 1)
 			p6.CheckTransport(icmp6)
 		},
-		"Apply6":   func() { _ = Apply(icmp6, back6) },
-		"Checksum": func() { Checksum(tcp) },
+		"Apply6":        func() { _ = Apply(icmp6, back6) },
+		"Apply refuses": func() { _ = Apply(udp[:25], out) },
+		"Checksum":      func() { Checksum(tcp) },
 	} {
 		require.Zero(t, testing.AllocsPerRun(100, f), name)
 	}

@@ -42,8 +42,7 @@
 //   - IPv4 UDP checksum 0 stays 0, and no other becomes 0 (RFC 768).
 //   - A packet that is refused is not changed. No input makes a parser panic; the
 //     setters rely on being given the bytes that were parsed.
-//   - Nothing allocates, except what the errors of Apply may need: nothing either,
-//     as a Fault fits an interface without one.
+//   - Nothing allocates, not even a refusal: a Fault fits an error as it is.
 //
 // # What has which checksum
 //
