@@ -281,7 +281,7 @@ func checkParallelTCP(ctx context.Context, d *demo) (string, error) {
 }
 
 func checkUnsolicited(ctx context.Context, d *demo) (string, error) {
-	drops := func() uint64 { return d.gw.engine.Stats().Drops[natcore.ReasonNoMapping] }
+	drops := func() uint64 { return d.engine.Stats().Drops[natcore.ReasonNoMapping] }
 	before := drops()
 	sock, err := d.server.node.udpSocket(ctx)
 	if err != nil {

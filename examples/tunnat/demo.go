@@ -9,10 +9,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/natcore"
 )
 
 const demoHelp = `tunnat demo shows the NAT on real traffic. It makes clients, a router, a transit
@@ -33,6 +37,9 @@ type demoOptions struct {
 	bytes       int // of each stream
 	hold        time.Duration
 	timeout     time.Duration
+	only        []string // names of traffic checks; empty is all
+	// wrap puts something between forwarder and engine, for tests; nil is nothing.
+	wrap func(translator) translator
 }
 
 func defaultDemoOptions() demoOptions {
@@ -50,6 +57,10 @@ func (o *demoOptions) register(fs *flag.FlagSet) {
 	fs.IntVar(&o.batch, "batch", o.batch, "at most this many `packets` are translated at a time, 1 to 1024")
 	fs.StringVar(&o.records, "records", o.records, "`file` that the block records are written to as well")
 	fs.DurationVar(&o.hold, "hold", o.hold, "keep the network this long after the checks, to look around with \"ip netns exec\"; Ctrl-C ends it")
+	fs.Func("only", "run only these `checks`, separated by commas", func(s string) error {
+		o.only = splitList(s)
+		return nil
+	})
 	fs.DurationVar(&o.timeout, "timeout", o.timeout, "`time` after which the checks are given up")
 }
 
@@ -63,6 +74,11 @@ func (o *demoOptions) check() error {
 	bound("clients", o.clients, 2, maxClients)
 	bound("connections", o.connections, 1, 64)
 	bound("bytes", o.bytes, 1, maxBody)
+	for _, name := range o.only {
+		if !slices.ContainsFunc(trafficChecks, func(c check) bool { return c.name == name }) {
+			faults = append(faults, fmt.Errorf("-only %s: there is no such check; the checks are %s", name, checkNames()))
+		}
+	}
 	if o.hold < 0 || o.timeout <= 0 {
 		faults = append(faults, errors.New("-hold must not be negative, -timeout must be positive"))
 	}
@@ -70,6 +86,15 @@ func (o *demoOptions) check() error {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// checkNames lists the checks that -only chooses from.
+func checkNames() string {
+	var names []string
+	for _, c := range trafficChecks {
+		names = append(names, c.name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // errChecksFailed says that the demo ran and a check failed; the report has told which.
@@ -101,11 +126,13 @@ type demo struct {
 	opts    demoOptions
 	owner   owner
 	top     *topology
+	engine  *natcore.Engine
 	gw      *gateway
 	server  *server
 	records recordBuffer
 	results []result
 	trace   []hop
+	done    bool // all checks of the traffic have a verdict
 
 	mu    sync.Mutex // guards views while clients run
 	views []view
@@ -140,7 +167,7 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 		}
 	}
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !d.done:
 		fmt.Fprintln(out, "interrupted; everything that was made is removed")
 		return errors.Join(err, errors.New("interrupted"))
 	case err != nil:
@@ -156,33 +183,45 @@ func runDemo(ctx context.Context, o demoOptions, out io.Writer) error {
 // inTopology runs the checks in the network and prints what was seen.
 func (d *demo) inTopology(ctx context.Context, out io.Writer) (err error) {
 	d.top.draw(out, &d.opts.options)
-	var records io.Writer = &d.records
+	var file io.Writer = &d.records
 	if d.opts.records != "" {
 		f, err := os.OpenFile(d.opts.records, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 		if err != nil {
-			return &usageError{fmt.Errorf("-records: %w: name a file in a directory that is there and may be written", err)}
+			return recordsFault(err)
 		}
 		defer f.Close()
-		records = io.MultiWriter(f, records)
+		file = io.MultiWriter(f, file)
 	}
-	engine, err := newEngine(&d.opts.options, records)
-	if err != nil {
+	blocks := newBlockLog(logging.NewWriter(file, logging.JSON{}))
+	if d.engine, err = newEngine(&d.opts.options, blocks); err != nil {
 		return err
+	}
+	var nat translator = d.engine
+	if d.opts.wrap != nil {
+		nat = d.opts.wrap(nat)
 	}
 	if err := checkHost(d.top.router.namespace, &d.opts.options); err != nil {
 		return err
 	}
-	if d.gw, err = openGateway(d.top.router.namespace, d.opts.options, engine); err != nil {
+	if d.gw, err = openGateway(d.top.router.namespace, d.opts.options, nat); err != nil {
 		return err
 	}
+	limited, cancel := context.WithTimeout(ctx, d.opts.timeout)
+	defer cancel()
 	gwCtx, stopGateway := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- d.gw.run(gwCtx) }()
+	go func() {
+		err := d.gw.run(gwCtx)
+		if err != nil {
+			cancel() // nothing can pass any more
+		}
+		ended <- err
+	}()
 	defer func() {
 		stopGateway()
-		err = errors.Join(err, <-ended, d.gw.close())
-		// Only now does the forwarder's goroutine no longer write its counts.
-		d.report(ctx, out)
+		err = errors.Join(err, <-ended, d.gw.close(), blocks.shutdown(time.Now()))
+		// The forwarder has ended, so its counts do not change under the report.
+		d.report(out)
 		d.judge(ctx, out, check{"router", checkRouter})
 	}()
 	if d.server, err = startServer(ctx, d.top.server); err != nil {
@@ -191,14 +230,15 @@ func (d *demo) inTopology(ctx context.Context, out io.Writer) (err error) {
 	defer d.server.close()
 
 	fmt.Fprintln(out, "checks")
-	limited, cancel := context.WithTimeout(ctx, d.opts.timeout)
-	defer cancel()
 	for _, c := range trafficChecks {
 		if ctx.Err() != nil {
 			return nil
 		}
-		d.judge(limited, out, c)
+		if len(d.opts.only) == 0 || slices.Contains(d.opts.only, c.name) {
+			d.judge(limited, out, c)
+		}
 	}
+	d.done = ctx.Err() == nil
 	if d.opts.hold > 0 {
 		fmt.Fprintf(out, "holding the network for %v: ip netns exec %s ...\n", d.opts.hold, d.top.clients[0].name)
 		select {
@@ -220,14 +260,14 @@ func (d *demo) judge(ctx context.Context, out io.Writer, c check) {
 }
 
 // report prints what was seen.
-func (d *demo) report(ctx context.Context, out io.Writer) {
-	if ctx.Err() != nil {
+func (d *demo) report(out io.Writer) {
+	if !d.done {
 		return
 	}
 	fmt.Fprintln(out)
 	printViews(out, d.views)
 	printTrace(out, d.trace)
 	printRecords(out, d.records.bytes(), 12)
-	printStats(out, d.gw.engine.Stats(), &d.gw.fwd.counts)
+	printStats(out, d.engine.Stats(), &d.gw.fwd.counts)
 	fmt.Fprintln(out)
 }

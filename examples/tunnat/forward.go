@@ -9,8 +9,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/blocknat/blocknat/natcore"
 )
 
@@ -155,15 +153,16 @@ func goesOn(v natcore.Verdict) bool {
 	return v == natcore.Forward || v == natcore.Hairpin || v == natcore.Bypass
 }
 
-// sent counts a write. A packet that the kernel refuses is lost, as on any
-// link; only a device that is gone ends the forwarding.
+// sent counts a write. A packet that the kernel refuses, or that meets a device
+// that is down, is lost, as on any link; only a device that is gone ends the
+// forwarding.
 func (f *forwarder) sent(err error, n int) error {
 	switch {
 	case err == nil:
 		f.counts.PacketsOut++
 		f.counts.BytesOut += uint64(n)
 		return nil
-	case errors.Is(err, errTUNGone) || errors.Is(err, unix.EIO):
+	case errors.Is(err, errTUNGone):
 		return err
 	}
 	f.counts.WriteErrors++

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/blocknat/blocknat/logging"
@@ -14,34 +13,27 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// gateway is a running translator: an engine, a TUN device, and the routes and
+// gateway is a TUN device with a translator behind it, and the routes and
 // rules that lead packets to it. run and demo use the same one.
 type gateway struct {
-	opts   options
-	dev    *tun
-	plan   *hostPlan
-	engine *natcore.Engine
-	fwd    *forwarder
+	opts options
+	dev  *tun
+	plan *hostPlan
+	fwd  *forwarder
 }
 
-// newEngine turns the options into an engine. It appends the records of blocks to
-// records as JSON lines, or discards them where records is nil.
-func newEngine(o *options, records io.Writer) (*natcore.Engine, error) {
+// newEngine turns the options into an engine whose block records go to log.
+func newEngine(o *options, log logging.Log) (*natcore.Engine, error) {
 	cfg := natcore.Config{
 		Pools: []natcore.PoolConfig{{
 			Name:      "pool",
 			Addresses: o.pool,
 			Blocks:    portblock.Config{BlockSize: o.block},
 		}},
-		Log: logging.Discard,
+		Log: log,
 	}
 	for _, p := range o.internal {
 		cfg.Rules = append(cfg.Rules, natcore.Rule{Internal: p, Pool: "pool"})
-	}
-	if records != nil {
-		// An unbuffered writer: a record is with the kernel before a port of
-		// its block is used, so that a crash of this program loses none.
-		cfg.Log = logging.NewWriter(records, logging.JSON{})
 	}
 	if _, err := rand.Read(cfg.Seed[:]); err != nil {
 		return nil, err
@@ -57,7 +49,6 @@ func newEngine(o *options, records io.Writer) (*natcore.Engine, error) {
 // otherwise, the routes and rules. The caller closes the gateway.
 func openGateway(n *namespace, o options, nat translator) (*gateway, error) {
 	g := &gateway{opts: o}
-	g.engine, _ = nat.(*natcore.Engine)
 	var err error
 	if g.plan, err = planHost(n, &o); err != nil {
 		return nil, err

@@ -64,6 +64,11 @@ func planHost(n *namespace, o *options) (*hostPlan, error) {
 	// Loose mode accepts them; strict mode, if it is set for all, would win over 0.
 	add(func() error { return n.sysctl("net/ipv4/conf/"+o.tun+"/rp_filter", "2") }, nil,
 		"sysctl -w net.ipv4.conf.%s.rp_filter=2", o.tun)
+	// The kernel's own ICMP errors about translated packets (time exceeded,
+	// fragmentation needed) come out of the device with an address of this
+	// host as source, and would be dropped as martians.
+	add(func() error { return n.sysctl("net/ipv4/conf/"+o.tun+"/accept_local", "1") }, nil,
+		"sysctl -w net.ipv4.conf.%s.accept_local=1", o.tun)
 	add(func() error {
 		err := n.sysctl("net/ipv6/conf/"+o.tun+"/disable_ipv6", "1")
 		if errors.Is(err, fs.ErrNotExist) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/natcore"
 )
 
@@ -65,22 +66,21 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) er
 
 // runGateway opens the records file, runs the gateway until ctx ends and prints the totals.
 func runGateway(ctx context.Context, host *namespace, o options, stdout, stderr io.Writer) (err error) {
-	var records io.Writer
+	log := logging.Discard
 	if o.records != "" {
-		f, err := os.OpenFile(o.records, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
-		if err != nil {
-			return &usageError{fmt.Errorf("-records: %w: name a file in a directory that is there and may be written", err)}
+		f, ferr := os.OpenFile(o.records, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+		if ferr != nil {
+			return recordsFault(ferr)
 		}
-		defer func() {
-			if cerr := f.Close(); cerr != nil && err == nil {
-				err = fmt.Errorf("-records: %w", cerr)
-			}
-		}()
-		records = f
+		// Unbuffered: a record is with the kernel before a port of its block
+		// is used, so that a crash of this program loses none.
+		blocks := newBlockLog(logging.NewWriter(f, logging.JSON{}))
+		log = blocks
+		defer func() { err = errors.Join(err, blocks.shutdown(time.Now()), f.Close()) }()
 	} else {
 		fmt.Fprintln(stderr, "no -records: nobody will be able to tell who used an external address and port")
 	}
-	engine, err := newEngine(&o, records)
+	engine, err := newEngine(&o, log)
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,11 @@ func runGateway(ctx context.Context, host *namespace, o options, stdout, stderr 
 	err = g.run(ctx)
 	printStats(stdout, engine.Stats(), &g.fwd.counts)
 	return err
+}
+
+// recordsFault explains why the records file could not be opened.
+func recordsFault(err error) error {
+	return &usageError{fmt.Errorf("-records: %w: name a file in a directory that is there and may be written", err)}
 }
 
 // printStatsLine prints the gauges and totals that an operator watches, on one line.

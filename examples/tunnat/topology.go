@@ -124,12 +124,18 @@ func (t *topology) connect() error {
 		if err := c.route(anywhere, gateway.Addr()); err != nil {
 			return err
 		}
+		if err := t.router.checksumsOff(fmt.Sprintf("client%d", i+1)); err != nil {
+			return t.router.failed(err)
+		}
 	}
 	if err := link(t.router, "uplink", routerUplink, t.transit, "router", transitUplink, uplinkMTU); err != nil {
 		return err
 	}
 	if err := link(t.transit, "server", transitServer, t.server, "eth0", serverAddr, linkMTU); err != nil {
 		return err
+	}
+	if err := t.transit.checksumsOff("server"); err != nil {
+		return t.transit.failed(err)
 	}
 	return errors.Join(
 		t.router.route(anywhere, transitUplink.Addr()),
