@@ -2,6 +2,7 @@ package natcore
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -65,14 +66,20 @@ func newExternals(c *Config, pools []*pool) (*externals, error) {
 	var f faults
 	for i := 1; i < len(x.spans); i++ {
 		a, b := x.spans[i-1], x.spans[i]
-		if b.first <= a.last && a.pool != b.pool {
-			f.add(fmt.Sprintf("Pools[%d].Addresses", b.pool),
-				fmt.Sprintf("%v-%v", mapping.Addr4(b.first), mapping.Addr4(b.last)),
-				fmt.Sprintf("shares addresses with pool %q: one port space has one allocator", c.Pools[a.pool].Name))
+		if b.first > a.last {
+			continue
 		}
+		if b.pool < a.pool {
+			a, b = b, a
+		}
+		f.add(fmt.Sprintf("Pools[%d].Addresses", b.pool),
+			fmt.Sprintf("%v-%v", mapping.Addr4(b.first), mapping.Addr4(b.last)),
+			fmt.Sprintf("shares addresses with pool %q: one port space has one allocator", c.Pools[a.pool].Name))
 	}
 	if len(f) > 0 {
-		return nil, f[0]
+		// Addresses that overlap within a pool were refused before, so two
+		// neighbours in order overlap wherever two spans do.
+		return nil, errors.Join(f...)
 	}
 	return x, nil
 }
