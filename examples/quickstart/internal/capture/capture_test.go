@@ -133,6 +133,14 @@ func TestFormats(t *testing.T) {
 	})
 }
 
+func TestTimestampOffset(t *testing.T) {
+	n := &ng{order: binary.BigEndian}
+	option := append([]byte{0, 14, 0, 8}, make([]byte, 8)...)
+	binary.BigEndian.PutUint64(option[4:], 1000)
+	require.NoError(t, n.iface(append(make([]byte, 8), option...)))
+	require.Equal(t, time.Unix(1002, 500000000).UTC(), n.ifs[0].at(2_500_000))
+}
+
 // TestAgainstGopacket writes a pcapng file with gopacket and reads it here.
 func TestAgainstGopacket(t *testing.T) {
 	var b bytes.Buffer

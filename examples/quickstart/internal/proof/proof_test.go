@@ -189,6 +189,11 @@ func TestQuotationsCanFail(t *testing.T) {
 			require.NotEmpty(t, judge(t, block, c))
 		})
 	}
+	t.Run("the quotation's other side, with right checksums", func(t *testing.T) {
+		c := fresh()
+		c.Result = testpacket.Unreachable("198.18.0.9", sub, testpacket.UDP(sub+":5000", "198.18.0.9:54", "query"))
+		require.Contains(t, judge(t, block, c), "nothing else in the packet has changed")
+	})
 }
 
 // TestEveryByteCounts flips each bit of a result: none goes unseen.
