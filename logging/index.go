@@ -20,7 +20,7 @@ import (
 // that come twice count once, and intervals that ended with ReasonCancelled
 // answer nothing.
 //
-// An external address costs 12 KiB and an interval about 700 bytes with all its
+// An external address costs 12 KiB and an interval about 600 bytes with all its
 // entries: for archives of many millions a store on disk is the place.
 type Index struct {
 	mu      sync.RWMutex

@@ -117,6 +117,16 @@ func TestConformance(t *testing.T) {
 			return harness(t, func(_ *testing.T, l logging.Log) logging.Log { return l }, func() {})
 		})
 	})
+	t.Run("MessageWriter", func(t *testing.T) {
+		loggingtest.Run(t, func(t *testing.T) loggingtest.Harness {
+			g := newGate()
+			return loggingtest.Harness{
+				Log:      logging.NewMessageWriter(errWrite{g}, logging.JSON{}),
+				Accepted: func() []logging.Record { out, _ := g.records(t); return out },
+				Fail:     func(fail bool) { g.set(func() { g.fail = fail }) },
+			}
+		})
+	})
 	t.Run("Multi", func(t *testing.T) {
 		loggingtest.Run(t, func(t *testing.T) loggingtest.Harness {
 			return harness(t, func(_ *testing.T, l logging.Log) logging.Log { return logging.Multi(l, logging.NewMemory(0)) }, func() {})
@@ -228,6 +238,26 @@ func TestWriterHeader(t *testing.T) {
 	require.NoError(t, w.Append(&r))
 	require.Equal(t, 1, strings.Count(g.b.String(), "kind,time,"))
 	require.Equal(t, 3, strings.Count(g.b.String(), "\n"))
+}
+
+// TestMessageWriterBroken: behind a part of a message nothing more is written to
+// the stream, until there is another one.
+func TestMessageWriterBroken(t *testing.T) {
+	g, next := newGate(), newGate()
+	m := logging.NewMessageWriter(errWrite{g}, logging.JSON{})
+	r := loggingtest.Records()[0]
+	require.NoError(t, m.Append(&r))
+	whole := g.b.Len()
+	g.fail, g.accept = true, 10
+	require.ErrorIs(t, m.Append(&r), errGate)
+	g.fail = false
+	require.ErrorContains(t, m.Append(&r), "broken")
+	require.Equal(t, whole+10, g.b.Len())
+	m.Reset(errWrite{next})
+	require.NoError(t, m.Append(&r))
+	require.Equal(t, whole, next.b.Len())
+	require.Equal(t, logging.WriterStats{Records: 2, Refused: 2, Torn: 1, Bytes: uint64(2*whole + 10)}, m.Stats())
+	require.ErrorContains(t, logging.NewMessageWriter(lyingWriter{}, logging.JSON{}).Append(&r), "short write")
 }
 
 func TestMemoryBound(t *testing.T) {
@@ -373,6 +403,7 @@ func TestQueuePolicies(t *testing.T) {
 					require.NoError(t, err)
 				}
 				time.Sleep(time.Minute) // tries at 0, 0.1, 0.3, 0.7, ... s
+				synctest.Wait()
 				require.Equal(t, 10, errs)
 				m.Refuse(nil)
 				require.NoError(t, q.Close(t.Context()))

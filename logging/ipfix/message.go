@@ -44,7 +44,8 @@ func (m *message) reset() {
 	if m.nf9 {
 		header = headerNF9
 	}
-	*m = message{buf: append(m.buf[:0], make([]byte, headerNF9)...)[:header], nf9: m.nf9}
+	clear(m.buf[:header]) // init made room for it
+	*m = message{buf: m.buf[:header], nf9: m.nf9}
 }
 
 // size returns the length that the message has when it is finished now.

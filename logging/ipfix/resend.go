@@ -84,7 +84,8 @@ func (e *Exporter) poolName(m *message, p *Pool) {
 	if m.nf9 {
 		m.buf = append32(append32(m.buf, e.c.Domain), p.ID)
 		m.buf = append(m.buf, p.Name...)
-		m.buf = append(m.buf, make([]byte, maxPoolName-len(p.Name))...)
+		var zeros [maxPoolName]byte
+		m.buf = append(m.buf, zeros[len(p.Name):]...)
 	} else {
 		m.buf = appendVariable(append32(m.buf, p.ID), p.Name)
 	}

@@ -56,12 +56,19 @@ func (e Encoder) AppendFrame(dst []byte, r *logging.Record) []byte {
 	return dst
 }
 
-// Frames is an Encoder whose AppendRecord is AppendFrame, for a logging.Writer
-// to a TLS or TCP connection.
+// Frames is an Encoder whose AppendRecord is AppendFrame, for a
+// logging.MessageWriter to a TLS or TCP connection.
 type Frames struct{ Encoder }
 
 // AppendRecord is AppendFrame.
 func (f Frames) AppendRecord(dst []byte, r *logging.Record) []byte { return f.AppendFrame(dst, r) }
+
+// Datagrams is an Encoder whose AppendRecord is AppendMessage, for a
+// logging.MessageWriter to a connected UDP socket.
+type Datagrams struct{ Encoder }
+
+// AppendRecord is AppendMessage.
+func (d Datagrams) AppendRecord(dst []byte, r *logging.Record) []byte { return d.AppendMessage(dst, r) }
 
 // AppendMessage appends r as a message.
 func (e Encoder) AppendMessage(dst []byte, r *logging.Record) []byte {

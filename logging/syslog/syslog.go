@@ -16,7 +16,8 @@
 // the draft's name space.
 //
 // Times are those of the records, in UTC with milliseconds. Writing is left to
-// logging.Writer or to the caller: AppendMessage is one UDP datagram (RFC 5426),
-// AppendRecord a line, AppendFrame a message with its length in front, as TLS
-// wants it (RFC 5425; RFC 6587 section 3.4.1 for TCP).
+// the caller's io.Writer: an Encoder writes lines (logging.Writer), Datagrams one
+// message a UDP datagram (RFC 5426) and Frames messages with their length in
+// front, as TLS wants them (RFC 5425; RFC 6587 section 3.4.1 for TCP), the last
+// two by way of logging.MessageWriter.
 package syslog

@@ -3,6 +3,7 @@ package syslog_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -195,6 +196,49 @@ func TestConformance(t *testing.T) {
 	loggingtest.Run(t, func(t *testing.T) loggingtest.Harness {
 		return loggingtest.Harness{Log: logging.NewWriter(&bytes.Buffer{}, syslog.Encoder{})}
 	})
+}
+
+// TestUDP sends a message of each kind to a socket on loopback: one a datagram
+// (RFC 5426 section 3.1).
+func TestUDP_SYS_01(t *testing.T) {
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer server.Close()
+	conn, err := net.Dial("udp", server.LocalAddr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	l := logging.NewMessageWriter(conn, syslog.Datagrams{})
+	buf := make([]byte, 65536)
+	for _, r := range loggingtest.Records() {
+		require.NoError(t, l.Append(&r))
+		require.NoError(t, server.SetReadDeadline(time.Now().Add(10*time.Second)))
+		n, _, err := server.ReadFrom(buf)
+		require.NoError(t, err)
+		m, err := parse(string(buf[:n]))
+		require.NoError(t, err)
+		require.Equal(t, r.Time.Time(), m.when)
+	}
+}
+
+// TestStream reads frames from a connection by their lengths alone (RFC 6587
+// section 3.4.1).
+func TestStream(t *testing.T) {
+	var b bytes.Buffer
+	l := logging.NewMessageWriter(&b, syslog.Frames{})
+	for _, r := range loggingtest.Records() {
+		r.Pool = "two\nlines"
+		require.NoError(t, l.Append(&r))
+	}
+	n := 0
+	for ; b.Len() > 0; n++ {
+		length, err := b.ReadString(' ')
+		require.NoError(t, err)
+		size, err := strconv.Atoi(strings.TrimSpace(length))
+		require.NoError(t, err)
+		_, err = parse(string(b.Next(size)))
+		require.NoError(t, err)
+	}
+	require.Equal(t, len(loggingtest.Records()), n)
 }
 
 func TestAllocatesNothing(t *testing.T) {
