@@ -47,6 +47,11 @@ func hairpin(n int, after time.Duration, src, extSrc, dst, extDst string) Case {
 		Given: testpacket.UDP(src, extDst, "hello"), Result: testpacket.UDP(extSrc, dst, "hello")}
 }
 
+// later is the second fragment of a datagram.
+func later(src, dst string) []byte {
+	return testpacket.Fragments(testpacket.UDP(src+":5000", dst+":80", "sixteen bytes of data"), 16)[1]
+}
+
 func allocated(after time.Duration, sub, ext string, first int) string {
 	return line("block-allocated", after, sub, ext, first)
 }
@@ -146,6 +151,8 @@ func TestItCanFail(t *testing.T) {
 		{"an answer goes to another port", restored, block, []Case{edit(inbound(1, 0, sub+":5000", ext+":4097"), func(c *Case) { c.Result[23]++ })}},
 		{"a hairpinned packet goes to another host", hairpinned, block + allocated(0, other, ext, 8192) + released(minute, other, ext, 8192),
 			[]Case{edit(hairpin(1, 0, sub+":5000", ext+":4097", other+":80", ext+":8200"), func(c *Case) { c.Result = testpacket.UDP(ext+":4097", "100.64.0.3:80", "hello") })}},
+		{"a hairpinned fragment goes to another host", hairpinned, "", []Case{{Number: 1, Time: start, Way: Hairpin,
+			Original: later(sub, other), Given: later(sub, ext), Result: later(ext, "100.64.0.3")}}},
 		{"a hairpinned packet goes to another port", hairpinned, block + allocated(0, other, ext, 8192) + released(minute, other, ext, 8192),
 			[]Case{edit(hairpin(1, 0, sub+":5000", ext+":4097", other+":80", ext+":8200"), func(c *Case) { c.Result = testpacket.UDP(ext+":4097", other+":81", "hello") })}},
 		{"a hairpinned packet shows its sender", hairpinned, block + allocated(0, other, ext, 8192) + released(minute, other, ext, 8192),
