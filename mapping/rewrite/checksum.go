@@ -9,10 +9,9 @@ import (
 // one's complement sum. It works because 2^16, 2^32 and 2^48 are all 1 modulo
 // 65,535 (RFC 1071 section 2). The result is 0 only if sum is 0.
 func Fold(sum uint64) uint16 {
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
+	sum = sum>>32 + sum&0xffffffff // below 2^33
+	sum = sum>>16 + sum&0xffff     // below 2^18
+	sum = sum>>16 + sum&0xffff     // at most 0x10002
 	return uint16(sum>>16 + sum&0xffff)
 }
 

@@ -94,6 +94,25 @@ func refFold(b []byte) uint32 {
 	return s
 }
 
+// TestFoldEdges: every carry that folding can make, against the remainder.
+func TestFoldEdges(t *testing.T) {
+	words := []uint64{0, 1, 2, 0x7fff, 0xfffd, 0xfffe, 0xffff}
+	for _, a := range words {
+		for _, b := range words {
+			for _, c := range words {
+				for _, d := range words {
+					sum := a<<48 | b<<32 | c<<16 | d
+					want := uint16(sum % 65535)
+					if want == 0 && sum != 0 {
+						want = 0xffff
+					}
+					require.Equal(t, want, Fold(sum), "%x", sum)
+				}
+			}
+		}
+	}
+}
+
 func TestSumIsReference(t *testing.T) {
 	r := seeded(t)
 	buf := make([]byte, 200)

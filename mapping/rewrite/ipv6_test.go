@@ -231,6 +231,8 @@ func TestRFC4443_Quotes(t *testing.T) {
 		require.Equal(t, pair[1], b[48:48+len(pair[1])])
 		b = plain6(58, addr6R, addr6E, icmp4(1, 0, 5<<24, field))
 		require.ErrorIs(t, Apply(b, Translation{}), FaultTruncated, "the length attribute ends the quote")
+		b = plain6(58, addr6R, addr6E, icmp4(1, 0, uint32(min/8)<<24, field))
+		require.NoError(t, Apply(b, Translation{}), "and 8 bytes of transport are enough")
 	}
 	inner := plain6(58, addr6E, addr6S, icmp4(1, 0, 0, quotes["tcp"][0]))
 	require.ErrorIs(t, Apply(plain6(58, addr6R, addr6E, icmp4(1, 0, 0, inner)), Translation{}), FaultNestedError)
@@ -263,6 +265,25 @@ func TestHelpers6(t *testing.T) {
 	p.SetSource(b, addr6E, 9)
 	require.Equal(t, []byte{0, 0}, b[46:48], "an illegal zero stays")
 	require.Equal(t, CheckWrong, p.CheckTransport(b))
+}
+
+// TestRFC768_Zero6: a computed 0 is sent as 0xFFFF above IPv6 too, for every port.
+func TestRFC768_Zero6(t *testing.T) {
+	b := plain6(17, addr6A, addr6S, udp4(40000, 53, []byte("x")))
+	var p Packet6
+	require.Equal(t, FaultNone, Parse6(b, &p))
+	seen := 0
+	for port := range 65536 {
+		p.SetSource(b, addr6E, uint16(port))
+		switch c := binary.BigEndian.Uint16(b[46:]); c {
+		case 0:
+			t.Fatalf("port %d: a computed checksum of 0", port)
+		case 0xffff:
+			seen++
+			require.Equal(t, CheckRight, p.CheckTransport(b))
+		}
+	}
+	require.Equal(t, 1, seen)
 }
 
 func TestApplyFamily(t *testing.T) {

@@ -94,14 +94,21 @@ func TestRFC5508_03d_Extensions(t *testing.T) {
 		require.Equal(t, uint32(32<<16), binary.BigEndian.Uint32(b[24:]), "rest of header")
 		require.Equal(t, typ, p.ICMPType)
 	}
-	// A length that ends within the quoted transport header leaves too little.
-	b := errorFor(3, 0, 6<<16, field)
-	p := mustParse(t, b)
+	// A length that ends within the quoted transport header leaves too little, one
+	// that ends behind 8 bytes of it is enough.
 	var q Packet4
-	require.Equal(t, FaultTruncated, ParseQuoted4(b, &p, &q))
+	for _, typ := range []byte{3, 11, 12} {
+		b := errorFor(typ, 0, 6<<16, field)
+		p := mustParse(t, b)
+		require.Equal(t, FaultTruncated, ParseQuoted4(b, &p, &q))
+		b = errorFor(typ, 0, 7<<16, field)
+		p = mustParse(t, b)
+		require.Equal(t, FaultNone, ParseQuoted4(b, &p, &q))
+		require.NotZero(t, q.Flags&Truncated)
+	}
 	// Types 4 and 5 have no length attribute: a gateway address is not one.
-	b = errorFor(5, 1, 0x0a060000, field)
-	p = mustParse(t, b)
+	b := errorFor(5, 1, 0x0a060000, field)
+	p := mustParse(t, b)
 	require.Equal(t, FaultNone, ParseQuoted4(b, &p, &q))
 }
 

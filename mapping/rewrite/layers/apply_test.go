@@ -2,6 +2,7 @@ package layers
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -202,4 +203,70 @@ func TestDecodedUDPLite(t *testing.T) {
 	l := ls[1].(*layers.UDPLite)
 	require.Equal(t, []byte{byte(l.SrcPort >> 8), byte(l.SrcPort), byte(l.DstPort >> 8), byte(l.DstPort)}, b[20:24])
 	require.Equal(t, []byte{byte(l.Checksum >> 8), byte(l.Checksum)}, b[26:28])
+}
+
+// TestVectors replays packet vectors on layers: P3, whose checksum computes to 0;
+// P6 and P8, errors with a whole and a cut quote; P11, whose outer checksum stays.
+func TestVectors(t *testing.T) {
+	a, e, id := netip.MustParseAddrPort("10.0.0.2:40000"), netip.MustParseAddrPort("203.0.113.5:50000"), netip.MustParseAddrPort("10.0.0.2:4660")
+	for name, v := range map[string]struct {
+		before, after string
+		out, back     rewrite.Translation
+	}{
+		"P3": {"450000261c4640004011ea410a000002c633640a9c400035001259144e4154207665637459c5", "450000261c4640004011b83dcb007105c633640ac35000350012ffff4e4154207665637459c5",
+			rewrite.Translation{Source: e}, rewrite.Translation{Source: a}},
+		"P6": {"450000422b2b00003701f24cc633640acb0071050303636400000000450000261c4640003911bf3dcb007105c633640ac35000350012ea524e415420766563746f72", "450000422b2b000037012451c633640a0a0000020303316000000000450000261c4640003911f1410a000002c633640a9c400035001243674e415420766563746f72",
+			rewrite.Translation{Destination: a}, rewrite.Translation{Destination: e}},
+		"P8": {"4500003c2b2c000037015991c00002fecb0071050b004715000000004600002a1c46400039112a35cb007105c633640a94040000c35000350012ea52", "4500003c2b2c000037018b95c00002fe0a0000020b001511000000004600002a1c46400039115c390a000002c633640a940400009c40003500124367",
+			rewrite.Translation{Destination: a}, rewrite.Translation{Destination: e}},
+		"P11": {"450000400007000040017bb2c00002fecb0071050b00f4ff00000000450000241c4640000101f74fcb007105c633640a0800a318c35000016162636465666768", "45000040000700004001adb6c00002fe0a0000020b00f4ff00000000450000241c464000010129540a000002c633640a08005435123400016162636465666768",
+			rewrite.Translation{Destination: id}, rewrite.Translation{Destination: e}},
+	} {
+		t.Run("TestVector"+name, func(t *testing.T) {
+			b, err := hex.DecodeString(v.before)
+			require.NoError(t, err)
+			ls := decode(b)
+			require.NoError(t, Apply(ls, v.out))
+			got, err := serialize(ls)
+			require.NoError(t, err)
+			require.Equal(t, v.after, hex.EncodeToString(got))
+			require.NoError(t, Apply(ls, v.back))
+			got, err = serialize(ls)
+			require.NoError(t, err)
+			require.Equal(t, v.before, hex.EncodeToString(got))
+		})
+	}
+}
+
+// TestRFC5508_03d_Length: the RFC 4884 length attribute ends the quote, for the
+// types that have one.
+func TestRFC5508_03d_Length(t *testing.T) {
+	for _, typ := range []byte{3, 5, 11, 12} {
+		for words, refused := range map[byte]bool{0: false, 6: true, 7: false} {
+			b := shape{kind: "error", src: r4, dst: e4, qkind: "udp", qsrc: e4, qdst: s4, payload: []byte("payload")}.build()
+			b[20], b[25] = typ, words
+			ls := decode(b)
+			tr := rewrite.Translation{Destination: a4}
+			err := Apply(ls, tr)
+			require.Equal(t, rewrite.Apply(b, tr), err)
+			require.Equal(t, refused && typ != 5, err != nil, "type %d words %d", typ, words)
+			got, serr := serialize(ls)
+			require.NoError(t, serr)
+			require.Equal(t, b, got)
+		}
+	}
+	for _, typ := range []byte{1, 2, 3} {
+		for words, refused := range map[byte]bool{0: false, 5: true, 6: false} {
+			b := shape{kind: "error", src: r6, dst: e6, qkind: "udp", qsrc: e6, qdst: s6, payload: []byte("payload")}.build()
+			b[40], b[44] = typ, words
+			ls := decode(b)
+			tr := rewrite.Translation{Destination: a6}
+			err := Apply(ls, tr)
+			require.Equal(t, rewrite.Apply(b, tr), err)
+			require.Equal(t, refused && typ != 2, err != nil, "type %d words %d", typ, words)
+			got, serr := serialize(ls)
+			require.NoError(t, serr)
+			require.Equal(t, b, got)
+		}
+	}
 }
