@@ -3,8 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,18 +51,28 @@ func (l *blockLog) Append(r *logging.Record) error {
 	return nil
 }
 
-// shutdown records every open block as released.
+// shutdown records every open block as released, by external address and port.
 func (l *blockLog) shutdown(now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	held := map[netip.Addr]uint32{}
+	for _, r := range l.open {
+		held[r.Subscriber]++
+	}
+	keys := slices.SortedFunc(maps.Keys(l.open), func(a, b blockKey) int {
+		return cmp.Or(a.external.Compare(b.external), cmp.Compare(a.first, b.first))
+	})
 	var errs []error
-	for k, r := range l.open {
+	for _, k := range keys {
+		r := l.open[k]
 		r.Kind, r.Reason = logging.BlockReleased, logging.ReasonShutdown
 		r.Allocated, r.Time = r.Start(), logging.MillisOf(now)
+		r.Used = held[r.Subscriber] - 1
 		if err := l.next.Append(&r); err != nil {
 			errs = append(errs, err)
 			continue
 		}
+		held[r.Subscriber]--
 		delete(l.open, k)
 	}
 	return errors.Join(errs...)
