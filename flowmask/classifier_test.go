@@ -190,3 +190,21 @@ func TestClassifierShadow(t *testing.T) {
 		t.Fatal("nothing is left")
 	}
 }
+
+// TestClassifierOrderAfterDelete: when a mask loses its first rule, it takes its new place among the masks.
+func TestClassifierOrderAfterDelete(t *testing.T) {
+	class := NewClassifier[uint32]([16]byte{})
+	f := reportFlows(1, false)[0]
+	a, b, c := MustParseMask("255.0.0.0", "src-ip"), MustParseMask("255.255.0.0", "src-ip"), MustParseMask("255.255.255.0", "src-ip")
+	for _, r := range []Rule[uint32]{{1, a, f, 1}, {9, a, f, 9}, {3, c, f, 3}, {10, c, f, 10}, {5, b, f, 5}} {
+		require.NoError(t, class.Insert(r))
+	}
+	_, ok := class.Delete(1, a, f)
+	require.True(t, ok)
+	_, ok = class.Delete(3, c, f)
+	require.True(t, ok)
+	// The masks' first rules are now 9, 10 and 5.
+	v, ok := class.Lookup(f)
+	require.True(t, ok)
+	require.EqualValues(t, 5, v)
+}

@@ -316,6 +316,18 @@ func TestHashSymmetric(t *testing.T) {
 	})
 }
 
+// TestHashSymmetricTies: endpoints that differ in port only, or only in what is said of the port.
+func TestHashSymmetricTies(t *testing.T) {
+	h := NewHasher([16]byte{9})
+	one := FlowFrom4(0, 1, [4]byte{10}, [4]byte{10}, 0, 0)
+	for _, f := range []Flow{
+		one, one.Without(SrcPort), one.Without(DstPort), one.WithUnknown(SrcPort), one.Without(SrcPort).WithUnknown(DstPort),
+		FlowFrom4(0, 6, [4]byte{10}, [4]byte{10}, 1, 2), FlowFrom4(0, 6, [4]byte{10}, [4]byte{10}, 2, 1),
+	} {
+		require.Equal(t, h.Symmetric(f), h.Symmetric(f.Reverse()))
+	}
+}
+
 // TestHashVectors pins values: the same in every process, on every machine, in every version.
 func TestHashVectors(t *testing.T) {
 	f4 := FlowFrom4(0, 6, [4]byte{100, 64, 0, 5}, [4]byte{192, 0, 2, 1}, 40000, 443)

@@ -16,7 +16,8 @@ const MaxIndexBits = 24
 //
 // It does in portable steps what the PEXT instruction does: all selected bits of a
 // word that move by the same distance move in one step, an AND and a rotation. A run of
-// adjacent bits is one step, so the mask of the bug report takes four or five.
+// adjacent bits is one step, so the mask of the bug report takes four or five; 24 bits of
+// which no two are adjacent take 24, and about three times as long.
 type Index struct {
 	mask        Mask
 	want, check uint64

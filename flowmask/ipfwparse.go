@@ -230,7 +230,6 @@ func (p *ipfwParser) setMask(t *IPFWTable) error {
 
 // add parses what follows "table NAME add": one key, or pairs of key and value.
 func (p *ipfwParser) add(t *IPFWTable) error {
-	kept := len(t.Entries)
 	for n := 0; ; n++ {
 		key, kpos := p.next()
 		if key == "" {
@@ -241,12 +240,10 @@ func (p *ipfwParser) add(t *IPFWTable) error {
 		}
 		f, err := ParseFlow(key, t.Fields)
 		if err != nil {
-			t.Entries = t.Entries[:kept]
 			return p.inside(err, kpos)
 		}
 		value, vpos := p.next()
 		if why := checkValue(value, t.ValType); value != "" && why != "" {
-			t.Entries = t.Entries[:kept]
 			return p.fault(vpos, 0, why)
 		}
 		t.Entries = append(t.Entries, IPFWEntry{f, value, p.number})

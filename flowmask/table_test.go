@@ -190,6 +190,26 @@ func TestTableFillAndEmpty(t *testing.T) {
 	}
 }
 
+// TestTableEqualHashes: flows whose hashes are equal are still told apart, by every single bit.
+func TestTableEqualHashes(t *testing.T) {
+	for _, six := range []bool{false, true} {
+		mask := FullMask(AllFields, six)
+		f := reportFlows(1, six)[0]
+		for _, x := range inputBits(six) {
+			table := NewTable[int](mask, [16]byte{1})
+			require.NoError(t, table.Insert(f, 1))
+			v := [5]uint64{f.a, f.b, f.c, f.d, f.w}
+			v[x/64] ^= 1 << (x % 64)
+			other := Flow{v[0], v[1], v[2], v[3], v[4]}
+			// The entry of f is filed under the hash of the other flow.
+			clear(table.slots)
+			table.place(table.tag(&other)<<32 | 1)
+			_, ok := table.Lookup(other)
+			require.False(t, ok, "bit %d", x)
+		}
+	}
+}
+
 // TestTableRebuildReports: all collisions are named, up to the bound, and nothing has changed.
 func TestTableRebuildReports(t *testing.T) {
 	table := NewTable[int](MustParseMask("255.255.255.255", "src-ip"), [16]byte{})

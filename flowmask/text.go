@@ -26,9 +26,6 @@ func (m Mask) String() string { return string(m.AppendTo(nil)) }
 // addresses are of one family. All errors are of type *SyntaxError and name
 // field and position. For a mask m, ParseMask(m.String(), m.Fields()) is m.
 func ParseMask(s string, fields Fields) (Mask, error) {
-	if fields == 0 && s == "" {
-		return Mask{}, nil
-	}
 	v, err := parseValues(s, fields, false)
 	if err != nil {
 		return Mask{}, err
@@ -59,7 +56,7 @@ func MustParseMask(s, fields string) Mask {
 // table entry: "100.64.0.5,tcp,192.0.2.1,443". A protocol is a number or one
 // of the names tcp, udp, icmp, ipv6-icmp, gre, esp, ah, sctp and udplite;
 // a port is a number, since names of services are a matter of the machine.
-// Fields not given are 0. An address with a colon is IPv6, also one that IPv4 is mapped
+// Fields not given are 0; the empty text is a flow of no field. An address with a colon is IPv6, also one that IPv4 is mapped
 // into. All errors are of type *SyntaxError.
 func ParseFlow(s string, fields Fields) (Flow, error) {
 	v, err := parseValues(s, fields, true)
@@ -77,7 +74,7 @@ func ParseFlow(s string, fields Fields) (Flow, error) {
 
 // parseValues parses one value for each field. Names of protocols are for entries, not for masks.
 func parseValues(s string, fields Fields, names bool) (v Bits, err error) {
-	pos, rest, more := 0, s, true
+	pos, rest, more := 0, s, fields != 0 || s != ""
 	var family netip.Addr
 	for _, f := range fieldOrder {
 		if fields&f == 0 {
