@@ -236,6 +236,67 @@ func TestB87_KeyLeadsToOneAddress(t *testing.T) {
 	}
 }
 
+// TestKeysOfClosedAddressesSpread: where half of the addresses are closed, in a
+// row, their keys do not pile up behind them.
+func TestKeysOfClosedAddressesSpread(t *testing.T) {
+	p := mustNew(t, Config{Ranges: MustParseRanges("10.0.0.0-10.0.0.99")})
+	for pos := range uint32(50) {
+		if err := p.Drain(p.Address(pos)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const keys = 10000
+	count := map[uint32]int{}
+	for k := range uint64(keys) {
+		l, err := p.TakeKey(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		count[l.Position()]++
+	}
+	// Even would be 200 each. A key falls to position 50 when all its tries hit
+	// closed ones: one in 16, so 625 more.
+	if n := count[50]; n > 1100 {
+		t.Errorf("%d keys of %d behind the closed addresses", n, keys)
+	}
+	for pos := uint32(51); pos < 100; pos++ {
+		if n := count[pos]; n < 100 || n > 300 {
+			t.Errorf("%d keys at position %d", n, pos)
+		}
+	}
+}
+
+// TestRandomLifetimes: at 99 % in use, with leases that end in any order, no
+// take is refused, by any choice (DESIGN.md section 5, rule 3).
+func TestRandomLifetimes(t *testing.T) {
+	const seed = 9
+	for _, shares := range []uint32{1, 3} {
+		r := rand.New(rand.NewPCG(seed, 0))
+		p := mustNew(t, Config{Ranges: MustParseRanges("10.0.0.0/18 198.51.100.7"), Shares: shares})
+		capacity := int(p.Len()) * int(shares)
+		var live []Lease
+		for step := range 6 * capacity {
+			if len(live) > capacity*99/100 {
+				i := r.IntN(len(live))
+				if err := p.Return(live[i]); err != nil {
+					t.Fatal(err)
+				}
+				live[i] = live[len(live)-1]
+				live = live[:len(live)-1]
+			}
+			how := Choice(r.IntN(int(choices)))
+			l, err := p.Take(how)
+			if err != nil {
+				t.Fatalf("seed %d: step %d: %v at %d of %d: %v", seed, step, how, len(live), capacity, err)
+			}
+			live = append(live, l)
+		}
+		if err := p.CheckInvariants(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func chiSquare(drawn []uint32, n int) float64 {
 	count := make([]int, n)
 	for _, x := range drawn {

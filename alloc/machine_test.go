@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -377,6 +378,14 @@ func runMachine(t *rapid.T) {
 
 // FuzzMachine lets the fuzzer choose the operations of TestMachine.
 func FuzzMachine(f *testing.F) {
-	f.Add(make([]byte, 256))
+	f.Add(make([]byte, 256)) // the least of every choice
+	for seed := range uint64(4) {
+		b := make([]byte, 4096) // a long random walk
+		r := rand.New(rand.NewPCG(seed, 0))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		f.Add(b)
+	}
 	f.Fuzz(rapid.MakeFuzz(runMachine))
 }

@@ -12,7 +12,7 @@ import (
 func sample(tb testing.TB, shares uint32) (*Pool, []Lease) {
 	tb.Helper()
 	p := mustNew(tb, Config{Name: "sample", Shares: shares, Spill: true,
-		Ranges: MustParseRanges("10.0.0.0/18 2001:db8::/64"), Exclude: MustParseRanges("10.0.0.0 10.0.1.0/24")})
+		Ranges: MustParseRanges("10.0.0.0/18 2001:db8::/112"), Exclude: MustParseRanges("10.0.0.0 10.0.1.0/24")})
 	r := rand.New(rand.NewPCG(1, uint64(shares)))
 	var live []Lease
 	for range 500 {
@@ -50,6 +50,9 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		q, n, err := Restore(append(b, "after"...)[6:], [32]byte{1})
 		if err != nil || n != len(b)-6 {
 			t.Fatalf("%d of %d bytes, %v", n, len(b)-6, err)
+		}
+		if err := q.CheckInvariants(); err != nil {
+			t.Fatal(err)
 		}
 		if q.Name() != "sample" || q.Counts() != p.Counts() || q.Positions() != p.Positions() {
 			t.Errorf("restored %+v, want %+v", q.Counts(), p.Counts())
