@@ -110,7 +110,8 @@ func BenchmarkRefuse(b *testing.B) {
 	}
 }
 
-// BenchmarkRefuseShared asks a full pool whose addresses serve several.
+// BenchmarkRefuseAfterChange asks a full pool that changes between refusals, with
+// a return and a take.
 func BenchmarkRefuseAfterChange(b *testing.B) {
 	p, leases := benchPool(b, 16, 1, 1000)
 	b.ReportAllocs()
@@ -197,4 +198,22 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkHolds looks at a random live lease and its entry in the pool's
+// table: the part of a return that is cache misses and nothing else.
+func BenchmarkHolds(b *testing.B) {
+	for _, bits := range []int{16, 24} {
+		for _, fill := range []int{500, 1000} {
+			p, leases := benchPool(b, bits, 1, fill)
+			b.Run(fmt.Sprintf("size=2^%d/fill=%.1f%%", bits, float64(fill)/10), func(b *testing.B) {
+				r := rand.New(rand.NewPCG(1, 2))
+				for b.Loop() {
+					if !p.Holds(leases[r.IntN(len(leases))]) {
+						b.Fatal("a live lease is not held")
+					}
+				}
+			})
+		}
+	}
 }
