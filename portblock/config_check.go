@@ -76,8 +76,7 @@ func (c *Config) checkScheme(bad func(string, any, string)) {
 	if c.Scheme == Contiguous {
 		if c.FirstBlockSize == 0 {
 			c.FirstBlockSize = c.BlockSize
-		}
-		if !legalSize(c.FirstBlockSize) {
+		} else if !legalSize(c.FirstBlockSize) {
 			bad("FirstBlockSize", c.FirstBlockSize, "want a power of two from 16 to 4096, or zero for BlockSize")
 		}
 	} else {
