@@ -45,10 +45,19 @@ type History struct {
 	epochs []held
 }
 
-// held is an epoch with its map.
+// held is an epoch with its map. The map keeps no tables of keys, so that a
+// short line of an archive never holds megabytes.
 type held struct {
 	Epoch
 	m *Map
+}
+
+func hold(e Epoch, m *Map) held {
+	if len(m.keys) > 1 {
+		m.keys = []feistel{}
+	}
+	e.Config = m.cfg.clone()
+	return held{e, m}
 }
 
 // Begin ends the epoch in force of the map named cfg.Name, if any, at the time
@@ -61,7 +70,7 @@ func (h *History) Begin(at time.Time, cfg Config) (Epoch, error) {
 	if err != nil {
 		return Epoch{}, err
 	}
-	next := held{Epoch{Number: 1, From: plain(at), Config: m.cfg.clone()}, m}
+	next := hold(Epoch{Number: 1, From: plain(at)}, m)
 	current := -1
 	for i := range h.epochs {
 		e := &h.epochs[i]
@@ -114,11 +123,11 @@ func (h *History) Add(e Epoch) error {
 	if err != nil {
 		return err
 	}
-	e.From, e.Until, e.Config = plain(e.From), plain(e.Until), m.cfg.clone()
+	e.From, e.Until = plain(e.From), plain(e.Until)
 	if !e.Until.IsZero() && !e.From.Before(e.Until) {
 		return fmt.Errorf("%w: epoch %d of %q ends at %s before it begins at %s", ErrTime, e.Number, e.Config.Name, e.Until, e.From)
 	}
-	next := held{e, m}
+	next := hold(e, m)
 	if err := h.admit(&next, -1); err != nil {
 		return err
 	}
@@ -231,7 +240,14 @@ func (h *History) Forward(realm uint32, internal netip.Addr, at time.Time) (Port
 		}
 		refusal = ErrNotSubscriber
 		if n, ok := e.m.in.find(internal); ok {
-			return e.m.ports(n), nil
+			m := e.m
+			if m.cfg.KeyPerAddress { // with its tables, because Ports uses them often
+				var err error
+				if m, err = New(m.cfg); err != nil {
+					return Ports{}, err
+				}
+			}
+			return m.ports(n), nil
 		}
 	}
 	return Ports{}, refusal

@@ -87,6 +87,28 @@ func TestHistory_reverse_takes_a_time(t *testing.T) {
 	}
 }
 
+// An archived map with keys for many addresses keeps no tables and answers the
+// same.
+func TestHistory_keys_for_each_address(t *testing.T) {
+	cfg := Config{Name: "k", Internal: Spans("10.0.0.0/24"), External: Spans("192.0.2.0/28"), Algorithm: Crypto, KeyPerAddress: true, Key: [16]byte{5}}
+	var h History
+	_, err := h.Begin(day(1), cfg)
+	require.NoError(t, err)
+	require.Empty(t, h.epochs[0].m.keys)
+	m := mustNew(t, cfg)
+	for port := 0; port < 65536; port += 509 {
+		want, wantErr := m.Reverse(addr("192.0.2.9"), uint16(port))
+		got, err := h.Reverse(0, addr("192.0.2.9"), uint16(port), day(2))
+		require.Equal(t, wantErr, err)
+		require.Equal(t, want, got.Subscriber)
+		if err == nil {
+			p, err := h.Forward(0, want.Addr(), day(2))
+			require.NoError(t, err)
+			require.True(t, p.Contains(addr("192.0.2.9"), uint16(port)))
+		}
+	}
+}
+
 func TestHistory_refusals_change_nothing(t *testing.T) {
 	var h History
 	_, err := h.Begin(day(5), epochConfig("east", "10.0.0.0-10.0.0.3", "192.0.2.1", 4))

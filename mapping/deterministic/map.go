@@ -112,9 +112,13 @@ func (m *Map) locate(e uint64, port uint16) (unit uint64, slot uint32, cl class)
 	return unit, slot, cl
 }
 
-// key returns the permutation of the ports of the address at position e.
+// key returns the permutation of the ports of the address at position e. Maps of
+// a History keep no tables for many addresses (see held) and compute them here.
 func (m *Map) key(e uint64) *feistel {
-	if len(m.keys) == 1 {
+	switch len(m.keys) {
+	case 0:
+		return newFeistel(addressKey(m.cfg.Key, m.ext.at(e)))
+	case 1:
 		return &m.keys[0]
 	}
 	return &m.keys[e]
