@@ -36,7 +36,7 @@ usage: go run ./examples/quickstart [flags] [CAPTURE]
 
 CAPTURE is a pcap or pcapng file: raw IP, Ethernet with VLAN tags or PPPoE, Linux
 cooked, loopback or PPP. Without one, data/subscribers.pcap of the project is played:
-44,633 packets of 342 subscribers.
+44,633 packets in 15 minutes, with hairpinning, ICMP errors, fragments and damage.
 
 Hosts inside the -internal prefixes are subscribers, all others are remote. What
 subscribers send goes out through the NAT; what comes for them goes in, sent to the

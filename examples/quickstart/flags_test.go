@@ -19,7 +19,7 @@ func TestHelpReadsWell(t *testing.T) {
 		require.Contains(t, out.String(), want)
 	}
 	for _, l := range strings.Split(out.String(), "\n") {
-		require.LessOrEqual(t, len(l), 130, l)
+		require.LessOrEqual(t, len(l), 100, l)
 	}
 }
 

@@ -166,7 +166,7 @@ func TestNoSubscriber(t *testing.T) {
 func TestQuiet(t *testing.T) {
 	code, out, errs := execute(t, "-quiet", "-out", t.TempDir(), filepath.Join(captures, "zeek", "ftp__ipv4.pcap"))
 	require.Equal(t, exitProven, code)
-	require.Equal(t, "\nviolations: 0\n", out)
+	require.Equal(t, "violations: 0\n", out)
 	require.Empty(t, errs)
 }
 

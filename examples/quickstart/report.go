@@ -134,7 +134,7 @@ func (s *summary) writeLogging(w io.Writer) {
 
 func (s *summary) writeSpeed(w io.Writer) {
 	title(w, "Speed")
-	fmt.Fprintf(w, "  %d ns a packet in the engine: %s calls in %v, one by one\n", s.PerPacket.Nanoseconds(), count(s.Calls), s.InCalls.Round(10*time.Microsecond))
+	fmt.Fprintf(w, "  %d ns a packet in the engine, records included: %s calls in %v, one by one\n", s.PerPacket.Nanoseconds(), count(s.Calls), s.InCalls.Round(10*time.Microsecond))
 	fmt.Fprintf(w, "  %v in %s calls that end what is idle\n", s.InExpire.Round(10*time.Microsecond), count(s.ExpireCalls))
 }
 
@@ -153,12 +153,13 @@ func (s *summary) writeProof(w io.Writer) {
 			fmt.Fprintf(w, "    ! %s\n", wrap(example, 92, "      "))
 		}
 	}
+	fmt.Fprintln(w)
 	s.writeVerdict(w)
 }
 
 // writeVerdict writes the last line.
 func (s *summary) writeVerdict(w io.Writer) {
-	fmt.Fprintf(w, "\nviolations: %s\n", count(s.violations()))
+	fmt.Fprintf(w, "violations: %s\n", count(s.violations()))
 }
 
 // wrap breaks a text at spaces so that no line is longer than width.
