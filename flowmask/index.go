@@ -3,6 +3,7 @@ package flowmask
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // MaxIndexBits is the largest number of bits of an Index.
@@ -16,22 +17,27 @@ const MaxIndexBits = 24
 //
 // It does in portable steps what the PEXT instruction does: all selected bits of a
 // word that move by the same distance move in one step, an AND and a rotation. A run of
-// adjacent bits is one step, so the mask of the bug report takes four or five; 24 bits of
-// which no two are adjacent take 24, and about three times as long.
+// adjacent bits is one step, so the mask of the bug report takes five. Four steps for each of the
+// two words that IPv4 uses are carried out unconditionally, which costs less than a loop; a mask that
+// needs more of them, or IPv6 addresses, pays for each.
 type Index struct {
 	mask        Mask
 	want, check uint64
 	n           int
-	// The steps by the word that they read: IPv4 uses a and w only.
-	a, w []step
-	rest [3][]step // b, c, d
-	wide bool      // rest has steps
+	a, w        [4]step // of the words a and w; the unused ones have no mask
+	more        []wordStep
 }
 
 // step moves the bits of mask to their places by a rotation to the left.
 type step struct {
 	mask uint64
 	rot  int
+}
+
+// wordStep is a step of any word, 0 to 4 for a to d and w.
+type wordStep struct {
+	step
+	word int
 }
 
 // bit is a bit of a flow: the number of its word, a to d and w, and its position there.
@@ -62,23 +68,27 @@ func NewIndex(m Mask) (*Index, error) {
 // newIndex builds the steps for the selected bits of m, which list gives from the highest bit of the index down.
 func newIndex(m Mask, list []bit) *Index {
 	x := &Index{mask: m, want: m.want(), check: m.checks(), n: len(list)}
-	words := [5]*[]step{&x.a, &x.rest[0], &x.rest[1], &x.rest[2], &x.w}
+	var steps []wordStep
 	for i, b := range list {
-		to := len(list) - 1 - i
-		rot := (to - b.pos) & 63
-		steps := words[b.word]
-		found := false
-		for j := range *steps {
-			if s := &(*steps)[j]; s.rot == rot {
-				s.mask |= 1 << b.pos
-				found = true
-			}
+		rot := (len(list) - 1 - i - b.pos) & 63
+		at := slices.IndexFunc(steps, func(s wordStep) bool { return s.word == b.word && s.rot == rot })
+		if at < 0 {
+			at = len(steps)
+			steps = append(steps, wordStep{step{0, rot}, b.word})
 		}
-		if !found {
-			*steps = append(*steps, step{1 << b.pos, rot})
-		}
-		if b.word >= 1 && b.word <= 3 {
-			x.wide = true
+		steps[at].mask |= 1 << b.pos
+	}
+	a, w := 0, 0
+	for _, s := range steps {
+		switch {
+		case s.word == 0 && a < len(x.a):
+			x.a[a] = s.step
+			a++
+		case s.word == 4 && w < len(x.w):
+			x.w[w] = s.step
+			w++
+		default:
+			x.more = append(x.more, s)
 		}
 	}
 	return x
@@ -135,48 +145,44 @@ func (x *Index) Mask() Mask { return x.mask }
 func (x *Index) Len() int { return 1 << x.n }
 
 // Of returns the index of a flow; ok is false when the flow has no key under the mask (see Mask.Apply).
-func (x *Index) Of(f Flow) (i uint32, ok bool) {
-	if (f.w^x.want)&x.check != 0 {
+func (x *Index) Of(f Flow) (i uint32, ok bool) { return x.of(f.a, f.w, &f) }
+
+// of is Of with the two words that IPv4 uses in registers: passing a Flow by value
+// to a call that is not inlined would write all of it to the stack.
+func (x *Index) of(a, w uint64, f *Flow) (i uint32, ok bool) {
+	if (w^x.want)&x.check != 0 {
 		return 0, false
 	}
-	var v uint64
-	for k := range x.a {
-		s := &x.a[k]
-		v |= bits.RotateLeft64(f.a&s.mask, s.rot)
-	}
-	for k := range x.w {
-		s := &x.w[k]
-		v |= bits.RotateLeft64(f.w&s.mask, s.rot)
-	}
-	if x.wide {
-		v |= gather(x.rest[0], f.b) | gather(x.rest[1], f.c) | gather(x.rest[2], f.d)
+	v := bits.RotateLeft64(a&x.a[0].mask, x.a[0].rot) |
+		bits.RotateLeft64(a&x.a[1].mask, x.a[1].rot) |
+		bits.RotateLeft64(a&x.a[2].mask, x.a[2].rot) |
+		bits.RotateLeft64(a&x.a[3].mask, x.a[3].rot) |
+		bits.RotateLeft64(w&x.w[0].mask, x.w[0].rot) |
+		bits.RotateLeft64(w&x.w[1].mask, x.w[1].rot) |
+		bits.RotateLeft64(w&x.w[2].mask, x.w[2].rot) |
+		bits.RotateLeft64(w&x.w[3].mask, x.w[3].rot)
+	if x.more != nil {
+		words := [8]uint64{f.a, f.b, f.c, f.d, f.w}
+		for k := range x.more {
+			s := &x.more[k]
+			v |= bits.RotateLeft64(words[s.word&7]&s.mask, s.rot)
+		}
 	}
 	return uint32(v), true
-}
-
-// gather carries out the steps of one word.
-func gather(steps []step, word uint64) (v uint64) {
-	for k := range steps {
-		v |= bits.RotateLeft64(word&steps[k].mask, steps[k].rot)
-	}
-	return v
-}
-
-// scatter undoes gather.
-func scatter(steps []step, v uint64) (word uint64) {
-	for _, s := range steps {
-		word |= bits.RotateLeft64(v, -s.rot) & s.mask
-	}
-	return word
 }
 
 // Flow returns the flow that has index i and 0 in every bit that the mask
 // does not select: Of(Flow(i)) is i, and Flow(Of(f)) is Mask.Apply(f).Flow().
 // Bits of i at and above n are ignored. Without address fields it is an IPv4 flow.
 func (x *Index) Flow(i uint32) Flow {
-	v := uint64(i) & (1<<x.n - 1)
-	return Flow{
-		a: scatter(x.a, v), b: scatter(x.rest[0], v), c: scatter(x.rest[1], v), d: scatter(x.rest[2], v),
-		w: scatter(x.w, v) | x.want,
+	var words [5]uint64
+	put := func(word int, s step) { words[word] |= bits.RotateLeft64(uint64(i), -s.rot) & s.mask }
+	for k := range x.a {
+		put(0, x.a[k])
+		put(4, x.w[k])
 	}
+	for _, s := range x.more {
+		put(s.word, s.step)
+	}
+	return Flow{a: words[0], b: words[1], c: words[2], d: words[3], w: words[4] | x.want}
 }
