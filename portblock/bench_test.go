@@ -1,6 +1,7 @@
 package portblock
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -97,7 +98,7 @@ func BenchmarkPortRefused(b *testing.B) {
 func BenchmarkBlockTakeCool(b *testing.B) {
 	for _, c := range []Config{{}, {BlockSize: 64}, {BlockSize: 16}, {BlockSize: 64, FirstBlockSize: 512}} {
 		for _, fill := range fills {
-			b.Run(fmt.Sprintf("size=%d/first=%d/fill=%v", max(c.BlockSize, 16), c.FirstBlockSize, fill), func(b *testing.B) {
+			b.Run(fmt.Sprintf("size=%d/first=%d/fill=%v", cmp.Or(c.BlockSize, 256), cmp.Or(c.FirstBlockSize, c.BlockSize, 256), fill), func(b *testing.B) {
 				c.HoldDown, c.GuardTime = Off, Off
 				l := mustLayout(b, c)
 				a := l.NewAddress(1)

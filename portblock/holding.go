@@ -86,14 +86,11 @@ func (h *Holding) Init(l *Layout) {
 func (h *Holding) Layout() *Layout { return h.layout }
 
 // advance moves the clock and rotates blocks out.
-func (h *Holding) advance(now time.Time) int64 {
-	if t := millis(now); t > h.now {
-		h.now = t
-	}
+func (h *Holding) advance(now time.Time) {
+	h.now = max(h.now, millis(now))
 	if h.now >= h.rotateAt {
 		h.rotate()
 	}
-	return h.now
 }
 
 // bits returns the free and the live bitmap of a slot and space.
@@ -139,7 +136,7 @@ func (h *Holding) locate(address uint32, port uint16) (slot, off int) {
 		return -1, 0
 	}
 	slot = h.slotOf(address, unit)
-	if slot >= 0 {
+	if slot >= 0 && h.layout.group > 1 {
 		off += (unit - int(h.blocks[slot].number&^bigBlock)) * h.layout.unit
 	}
 	return slot, off
@@ -314,8 +311,10 @@ func (h *Holding) TakePortAt(s Space, address uint32, port uint16, now time.Time
 	if slot < 0 || h.blocks[slot].flags&closed != 0 {
 		return ErrNotHeld
 	}
-	if err := h.overLimit(s); err != nil {
-		return err
+	if h.layout.limited {
+		if err := h.overLimit(s); err != nil {
+			return err
+		}
 	}
 	free, live := h.bits(slot, s)
 	switch f, v := getBit(free, off), getBit(live, off); {

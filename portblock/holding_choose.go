@@ -30,10 +30,14 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 		return Port{}, ErrInvalid
 	}
 	h.advance(now)
-	if err := h.overLimit(s); err != nil {
-		return Port{}, err
+	if l.limited {
+		if err := h.overLimit(s); err != nil {
+			return Port{}, err
+		}
 	}
-	h.settle(s)
+	if h.rest[s].n > 0 {
+		h.settle(s)
+	}
 
 	// One pass over the blocks: how many ports are free, and which block has
 	// the oldest packet.
@@ -118,7 +122,17 @@ func (h *Holding) takeNth(slot int, s Space, r int) Port {
 			b := select64(w, r)
 			free[i] = f &^ (1 << b)
 			live[i] |= 1 << b
-			return h.taken(slot, i<<6+b, s)
+			// What taken does, and with it a fifth of the time, is spelled out.
+			p := &h.blocks[slot]
+			p.free[s]--
+			p.live++
+			p.seen, p.emptied = h.now, 0
+			h.live[s]++
+			if p.free[s] == 0 && l.cfg.NoRefill {
+				p.flags |= spent
+				h.rotate()
+			}
+			return h.portOf(slot, i<<6+b)
 		}
 		r -= n
 	}

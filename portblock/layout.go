@@ -38,6 +38,7 @@ type Layout struct {
 	print                     uint64 // fingerprint for snapshots
 	limit                     [NumSpaces]*LimitError
 	limitAll                  *LimitError
+	limited                   bool // there is a maximum of ports
 	reserved                  *Reserved
 }
 
@@ -100,6 +101,7 @@ func NewLayout(cfg Config) (*Layout, error) {
 	if cfg.MaxPortsTotal > 0 {
 		l.limitAll = &LimitError{Total: true, Limit: cfg.MaxPortsTotal}
 	}
+	l.limited = l.limitAll != nil || l.limit != [NumSpaces]*LimitError{}
 	l.print = l.fingerprint()
 	l.reserved, err = l.NewReserved(cfg.Reserved)
 	if err != nil {
