@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"math/bits"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -320,7 +321,10 @@ func TestHashSymmetric(t *testing.T) {
 func TestHashSymmetricTies(t *testing.T) {
 	h := NewHasher([16]byte{9})
 	one := FlowFrom4(0, 1, [4]byte{10}, [4]byte{10}, 0, 0)
+	six := NewFlow(0, 1, addrPort(netip.IPv6Loopback(), 0), addrPort(netip.IPv6Loopback(), 0))
 	for _, f := range []Flow{
+		six, six.Without(SrcPort), six.Without(DstPort), six.WithUnknown(SrcPort), six.Without(SrcPort).WithUnknown(DstPort),
+		FlowFrom4(0, 6, [4]byte{255, 255, 255, 255}, [4]byte{}, 65535, 0), FlowFrom4(0, 6, [4]byte{127, 255, 255, 255}, [4]byte{255, 0, 0, 0}, 65535, 0),
 		one, one.Without(SrcPort), one.Without(DstPort), one.WithUnknown(SrcPort), one.Without(SrcPort).WithUnknown(DstPort),
 		FlowFrom4(0, 6, [4]byte{10}, [4]byte{10}, 1, 2), FlowFrom4(0, 6, [4]byte{10}, [4]byte{10}, 2, 1),
 	} {

@@ -25,19 +25,14 @@ type Index struct {
 	want, check uint64
 	n           int
 	a, w        [4]step // of the words a and w; the unused ones have no mask
-	more        []wordStep
+	more        bool
+	rest        [5][]step // further steps by word, a to d and w
 }
 
 // step moves the bits of mask to their places by a rotation to the left.
 type step struct {
 	mask uint64
 	rot  int
-}
-
-// wordStep is a step of any word, 0 to 4 for a to d and w.
-type wordStep struct {
-	step
-	word int
 }
 
 // bit is a bit of a flow: the number of its word, a to d and w, and its position there.
@@ -68,29 +63,21 @@ func NewIndex(m Mask) (*Index, error) {
 // newIndex builds the steps for the selected bits of m, which list gives from the highest bit of the index down.
 func newIndex(m Mask, list []bit) *Index {
 	x := &Index{mask: m, want: m.want(), check: m.checks(), n: len(list)}
-	var steps []wordStep
+	var all [5][]step
 	for i, b := range list {
 		rot := (len(list) - 1 - i - b.pos) & 63
-		at := slices.IndexFunc(steps, func(s wordStep) bool { return s.word == b.word && s.rot == rot })
+		steps := &all[b.word]
+		at := slices.IndexFunc(*steps, func(s step) bool { return s.rot == rot })
 		if at < 0 {
-			at = len(steps)
-			steps = append(steps, wordStep{step{0, rot}, b.word})
+			at = len(*steps)
+			*steps = append(*steps, step{0, rot})
 		}
-		steps[at].mask |= 1 << b.pos
+		(*steps)[at].mask |= 1 << b.pos
 	}
-	a, w := 0, 0
-	for _, s := range steps {
-		switch {
-		case s.word == 0 && a < len(x.a):
-			x.a[a] = s.step
-			a++
-		case s.word == 4 && w < len(x.w):
-			x.w[w] = s.step
-			w++
-		default:
-			x.more = append(x.more, s)
-		}
-	}
+	all[0] = all[0][copy(x.a[:], all[0]):]
+	all[4] = all[4][copy(x.w[:], all[4]):]
+	x.rest = all
+	x.more = slices.ContainsFunc(all[:], func(steps []step) bool { return len(steps) > 0 })
 	return x
 }
 
@@ -161,28 +148,36 @@ func (x *Index) of(a, w uint64, f *Flow) (i uint32, ok bool) {
 		bits.RotateLeft64(w&x.w[1].mask, x.w[1].rot) |
 		bits.RotateLeft64(w&x.w[2].mask, x.w[2].rot) |
 		bits.RotateLeft64(w&x.w[3].mask, x.w[3].rot)
-	if x.more != nil {
-		words := [8]uint64{f.a, f.b, f.c, f.d, f.w}
-		for k := range x.more {
-			s := &x.more[k]
-			v |= bits.RotateLeft64(words[s.word&7]&s.mask, s.rot)
-		}
+	if x.more {
+		v |= gather(x.rest[0], a) | gather(x.rest[1], f.b) | gather(x.rest[2], f.c) | gather(x.rest[3], f.d) | gather(x.rest[4], w)
 	}
 	return uint32(v), true
+}
+
+// gather carries out steps of one word.
+func gather(steps []step, word uint64) (v uint64) {
+	for k := range steps {
+		v |= bits.RotateLeft64(word&steps[k].mask, steps[k].rot)
+	}
+	return v
+}
+
+// scatter undoes gather.
+func scatter(steps []step, v uint64) (word uint64) {
+	for _, s := range steps {
+		word |= bits.RotateLeft64(v, -s.rot) & s.mask
+	}
+	return word
 }
 
 // Flow returns the flow that has index i and 0 in every bit that the mask
 // does not select: Of(Flow(i)) is i, and Flow(Of(f)) is Mask.Apply(f).Flow().
 // Bits of i at and above n are ignored. Without address fields it is an IPv4 flow.
 func (x *Index) Flow(i uint32) Flow {
-	var words [5]uint64
-	put := func(word int, s step) { words[word] |= bits.RotateLeft64(uint64(i), -s.rot) & s.mask }
-	for k := range x.a {
-		put(0, x.a[k])
-		put(4, x.w[k])
+	v := uint64(i)
+	return Flow{
+		a: scatter(x.a[:], v) | scatter(x.rest[0], v),
+		b: scatter(x.rest[1], v), c: scatter(x.rest[2], v), d: scatter(x.rest[3], v),
+		w: scatter(x.w[:], v) | scatter(x.rest[4], v) | x.want,
 	}
-	for _, s := range x.more {
-		put(s.word, s.step)
-	}
-	return Flow{a: words[0], b: words[1], c: words[2], d: words[3], w: words[4] | x.want}
 }
