@@ -20,6 +20,8 @@ const (
 	// sampleEvery and idleEvery are in ticks of a second.
 	sampleEvery = 10
 	idleEvery   = 64
+	// endStep is how the clock ticks after the capture's end, where nothing but time happens.
+	endStep = 10 * time.Second
 	// patience is how long the engine has at the end to come to rest. The
 	// longest idle time is that of an established TCP connection, 2 h 4 min.
 	patience = 6 * time.Hour
@@ -39,7 +41,7 @@ func (p *player) advance(t time.Time) {
 		p.now, p.tick = t, t.Add(time.Second)
 	}
 	for !p.tick.After(t) {
-		p.expire()
+		p.expire(time.Second)
 		if p.ticks%idleEvery == 0 && p.atRest() {
 			p.tick = t.Add(time.Second)
 		}
@@ -49,13 +51,13 @@ func (p *player) advance(t time.Time) {
 	}
 }
 
-// expire is one second of the engine's housekeeping.
-func (p *player) expire() {
+// expire is one tick of the engine's housekeeping; the next one comes after step.
+func (p *player) expire(step time.Duration) {
 	p.now = p.tick
 	p.clock.startIdle()
-	p.engine.Expire(p.now, budget)
+	p.engine.Expire(p.now, budget*int(step/time.Second))
 	p.clock.stopIdle()
-	p.tick = p.tick.Add(time.Second)
+	p.tick = p.tick.Add(step)
 	p.ticks++
 	if p.ticks%sampleEvery == 0 {
 		p.sample()
@@ -93,7 +95,7 @@ func (p *player) finish() (time.Duration, error) {
 	}
 	from := p.now
 	for p.now.Sub(from) < patience && !(p.ticks%idleEvery == 0 && p.atRest()) {
-		p.expire()
+		p.expire(endStep)
 		if err := p.drain(); err != nil {
 			return 0, err
 		}

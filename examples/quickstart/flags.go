@@ -55,7 +55,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	set := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	set.StringVar(&o.out, "out", "quickstart-out", "write the results into the directory `DIR`; it is made if need be")
-	set.StringVar(&pool, "pool", "203.0.113.0/30", "external addresses as `PREFIXES`, ranges (a-b) or addresses, with commas")
+	set.StringVar(&pool, "pool", "203.0.113.0/30", "external `PREFIXES`, ranges (a-b) or addresses, with commas")
 	set.IntVar(&o.block, "block", 256, "ports in a block as `SIZE`, a power of two from 16 to 4096")
 	set.StringVar(&internal, "internal", "100.64.0.0/10", "addresses of the subscribers as `PREFIXES`, with commas")
 	set.StringVar(&o.seed, "seed", "", "secret `TEXT` that all random choices come from; the same one gives the same result\n(default: a new one each time, printed in the report)")
