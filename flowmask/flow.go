@@ -186,14 +186,14 @@ func (f Flow) Reverse() Flow {
 	} else {
 		f.a, f.b, f.c, f.d = f.c, f.d, f.a, f.b
 	}
-	const low = 0xffff | 0xffff<<16 | flagsSrc | flagsDst
-	w := f.w &^ low
-	w |= f.w >> srcPortShift & 0xffff
-	w |= f.w & 0xffff << srcPortShift
-	w |= f.w & flagsSrc << 1
-	w |= f.w & flagsDst >> 1
-	f.w = w
+	f.w = reverseWord(f.w)
 	return f
+}
+
+// reverseWord swaps the ports in w and what is said of them.
+func reverseWord(w uint64) uint64 {
+	const low = 0xffff | 0xffff<<16 | flagsSrc | flagsDst
+	return w&^low | w>>srcPortShift&0xffff | w&0xffff<<srcPortShift | w&flagsSrc<<1 | w&flagsDst>>1
 }
 
 // AppendTo appends the values of the given fields as ipfw writes the key of a

@@ -66,21 +66,43 @@ func (h *Hasher) Flow(f Flow) uint64 {
 
 // Symmetric hashes a flow so that both directions get the same value:
 // Symmetric(f) == Symmetric(f.Reverse()). It is the hash of that one of the two whose
-// source endpoint orders first.
+// source endpoint orders first, by address, port and flags.
 func (h *Hasher) Symmetric(f Flow) uint64 {
 	if f.w&flagSix != 0 {
-		if f.srcAbove() {
-			f = f.Reverse()
-		}
-		return h.five(f.a, f.b, f.c, f.d, f.w)
+		return h.symmetricSix(f.a, f.b, f.c, f.d, f.w)
 	}
-	// Which direction a packet has cannot be foretold: without a branch there is nothing to mispredict. The
-	// endpoints as numbers of 50 bits: address, port, flags.
-	src := f.a>>32<<18 | f.w>>srcPortShift&0xffff<<2 | f.w&flagSrcNone>>58 | f.w&flagSrcUnknown>>59
-	dst := f.a&0xffffffff<<18 | f.w&0xffff<<2 | f.w&flagDstNone>>59 | f.w&flagDstUnknown>>60
-	swap := uint64(int64(dst-src) >> 63) // all ones if the source is above
-	r := f.Reverse()
-	return h.two(f.a^(f.a^r.a)&swap, f.w^(f.w^r.w)&swap)
+	return h.symmetricFour(f.a, f.w)
+}
+
+// Which direction a packet has cannot be foretold. Therefore the two functions below swap without a branch: there
+// is nothing to mispredict.
+
+// symmetricFour is Symmetric for IPv4.
+func (h *Hasher) symmetricFour(a, w uint64) uint64 {
+	src, dst := portsOf(w)
+	src |= a >> 32 << 18
+	dst |= a & 0xffffffff << 18
+	_, above := bits.Sub64(dst, src, 0)
+	swap := -above // all ones if the source is above
+	return h.two(a^(a^bits.RotateLeft64(a, 32))&swap, w^(w^reverseWord(w))&swap)
+}
+
+// symmetricSix is Symmetric for IPv6.
+func (h *Hasher) symmetricSix(a, b, c, d, w uint64) uint64 {
+	src, dst := portsOf(w)
+	_, above := bits.Sub64(dst, src, 0)
+	_, above = bits.Sub64(d, b, above)
+	_, above = bits.Sub64(c, a, above)
+	swap := -above
+	x, y := (a^c)&swap, (b^d)&swap
+	return h.five(a^x, b^y, c^x, d^y, w^(w^reverseWord(w))&swap)
+}
+
+// portsOf returns the ports with what is said of them, as numbers of 18 bits.
+func portsOf(w uint64) (src, dst uint64) {
+	src = w>>srcPortShift&0xffff<<2 | w&flagSrcNone>>58 | w&flagSrcUnknown>>59
+	dst = w&0xffff<<2 | w&flagDstNone>>59 | w&flagDstUnknown>>60
+	return src, dst
 }
 
 // Key hashes a masked key.
@@ -89,21 +111,6 @@ func (h *Hasher) Key(k Key) uint64 {
 		return h.two(k.a, k.w)
 	}
 	return h.five(k.a, k.b, k.c, k.d, k.w)
-}
-
-// srcAbove reports whether the source endpoint of an IPv6 flow orders after the destination
-// endpoint, by address, port and flags. A flow that equals its reverse has no order.
-func (f Flow) srcAbove() bool {
-	if f.a != f.c {
-		return f.a > f.c
-	}
-	if f.b != f.d {
-		return f.b > f.d
-	}
-	if s, d := f.SrcPort(), f.DstPort(); s != d {
-		return s > d
-	}
-	return f.w&flagsSrc<<1 > f.w&flagsDst
 }
 
 // two hashes the words of IPv4; it equals five with b, c and d zero.
