@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -39,7 +38,7 @@ type pairUse struct {
 	out time.Time
 }
 
-// use is one packet at one external endpoint, kept for the records. 24 bytes and a half.
+// use is one packet at one external endpoint, kept for the records: 24 bytes.
 type use struct {
 	ms       int64
 	ext, sub [4]byte
@@ -177,17 +176,4 @@ func (p *Proof) idle(space layers.IPProtocol) time.Duration {
 		return p.times.UDP
 	}
 	return p.times.ICMP
-}
-
-// firstDifference tells where two packets begin to differ.
-func firstDifference(want, got []byte) string {
-	if len(want) != len(got) {
-		return fmt.Sprintf("%d bytes in place of %d", len(got), len(want))
-	}
-	for i := range want {
-		if want[i] != got[i] {
-			return fmt.Sprintf("byte %d is %#02x in place of %#02x", i, got[i], want[i])
-		}
-	}
-	return "they are equal"
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -315,4 +316,9 @@ func TestSharesNothingWithTheEngine(t *testing.T) {
 		std := !strings.Contains(strings.Split(path, "/")[0], ".")
 		require.True(t, std || strings.HasPrefix(path, "github.com/google/gopacket"), "%s is imported", path)
 	}
+}
+
+// TestSizeOfUse guards the memory that the package doc states.
+func TestSizeOfUse(t *testing.T) {
+	require.EqualValues(t, 24, unsafe.Sizeof(use{}))
 }

@@ -3,6 +3,7 @@ package proof
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/google/gopacket/layers"
 )
@@ -82,4 +83,17 @@ func equalButZero(a, b []byte) bool {
 		}
 	}
 	return bytes.Equal(a, b)
+}
+
+// firstDifference tells where two packets begin to differ.
+func firstDifference(want, got []byte) string {
+	if len(want) != len(got) {
+		return fmt.Sprintf("%d bytes in place of %d", len(got), len(want))
+	}
+	for i := range want {
+		if want[i] != got[i] {
+			return fmt.Sprintf("byte %d is %#02x in place of %#02x", i, got[i], want[i])
+		}
+	}
+	return "they are equal"
 }
