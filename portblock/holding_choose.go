@@ -115,28 +115,43 @@ func (h *Holding) takeNth(slot int, s Space, r int) Port {
 	base := slot*l.slotWords + int(s)*l.words
 	free := h.words[base : base+l.words]
 	live := h.words[base+l.liveAt:][:len(free)]
-	for i, f := range free {
-		w := f &^ live[i]
-		n := bits.OnesCount64(w)
-		if r < n {
-			b := select64(w, r)
-			free[i] = f &^ (1 << b)
-			live[i] |= 1 << b
-			// What taken does, and with it a fifth of the time, is spelled out.
-			p := &h.blocks[slot]
-			p.free[s]--
-			p.live++
-			p.seen, p.emptied = h.now, 0
-			h.live[s]++
-			if p.free[s] == 0 && l.cfg.NoRefill {
-				p.flags |= spent
-				h.rotate()
-			}
-			return h.portOf(slot, i<<6+b)
+	i := 0
+	if len(free) == 4 {
+		i, r = wordOf4((*[4]uint64)(free), (*[4]uint64)(live), r)
+	} else {
+		for n := bits.OnesCount64(free[0] &^ live[0]); r >= n; n = bits.OnesCount64(free[i] &^ live[i]) {
+			r -= n
+			i++
 		}
-		r -= n
 	}
-	panic("portblock: free count and bitmap differ") // a broken invariant; no input leads here
+	b := select64(free[i]&^live[i], r)
+	free[i] &^= 1 << b
+	live[i] |= 1 << b
+	// What taken does is spelled out.
+	p := &h.blocks[slot]
+	p.free[s]--
+	p.live++
+	p.seen, p.emptied = h.now, 0
+	h.live[s]++
+	if p.free[s] == 0 && l.cfg.NoRefill {
+		p.flags |= spent
+		h.rotate()
+	}
+	return h.portOf(slot, i<<6+b)
+}
+
+// wordOf4 finds the word that holds free port number r, and the port's number
+// in it, for blocks of 256 ports. It has no branches: which word it is cannot
+// be predicted, and a wrong guess costs as much as all the rest.
+func wordOf4(free, live *[4]uint64, r int) (word, rest int) {
+	n0 := bits.OnesCount64(free[0] &^ live[0])
+	n1 := bits.OnesCount64(free[1] &^ live[1])
+	n2 := bits.OnesCount64(free[2] &^ live[2])
+	// Each mask is -1 when r lies beyond the word, else 0.
+	m0 := ^int(int64(r-n0) >> 63)
+	m1 := ^int(int64(r-n0-n1) >> 63)
+	m2 := ^int(int64(r-n0-n1-n2) >> 63)
+	return -(m0 + m1 + m2), r - n0&m0 - n1&m1 - n2&m2
 }
 
 // refuse names the reason, or gives a resting port where the policy says so.
