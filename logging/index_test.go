@@ -301,6 +301,18 @@ func TestIndexReleaseWithoutBeginning(t *testing.T) {
 	require.Zero(t, x.Open())
 }
 
+// TestIndexTwoEnds: of two ends the later one counts, in either order.
+func TestIndexTwoEnds(t *testing.T) {
+	early := block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 4000, 1000)
+	late := block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 5000, 1000)
+	for _, order := range [][]*Record{{early, late}, {late, early}} {
+		x := NewIndex()
+		mustAppend(t, x, order...)
+		require.Equal(t, Millis(5000), x.Subscriber(early.Subscriber, time.Time{}, time.Time{})[0].To)
+		require.Len(t, x.Who(Query{External: early.External, Port: 1024, At: Millis(4500).Time()}), 1)
+	}
+}
+
 func TestIndexCancelled(t *testing.T) {
 	x := NewIndex()
 	back := block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 1000, 1000)
@@ -409,6 +421,38 @@ func TestIndexReplay(t *testing.T) {
 	require.Equal(t, maxErrors, strings.Count(err.Error(), "\n")+1)
 	require.Equal(t, 1, x.Len())
 	require.Zero(t, x.Open())
+}
+
+// FuzzIndexReplay reads any stream: nothing panics, and what each interval says
+// of itself is found when asked for.
+func FuzzIndexReplay(f *testing.F) {
+	var b []byte
+	b = JSON{}.AppendRecord(b, block(BlockAllocated, "100.64.0.1", "198.51.100.7", 1024, 1279, 1000, 0))
+	b = JSON{}.AppendRecord(b, block(BlockReleased, "100.64.0.1", "198.51.100.7", 1024, 1279, 2000, 1000))
+	f.Add(b)                                                                                                   // one block
+	f.Add(JSON{}.AppendRecord(nil, block(BlockReleased, "2001:db8::1", "198.51.100.7", 0, 65535, 5, 0)))       // a release alone, of all ports
+	f.Add(JSON{}.AppendRecord([]byte("torn\n"), &Record{Kind: ConfigEpoch, Time: 1, Detail: "deterministic"})) // a damaged line
+	f.Add(bytes.Replace(b, []byte(`"first"`), []byte(`"reason":"cancelled","step":3,"class":9,"first"`), 1))   // a step
+	f.Fuzz(func(t *testing.T, b []byte) {
+		x := NewIndex()
+		n, _ := x.Replay(bytes.NewReader(b))
+		if x.Len() > n || x.Open() > x.Len() {
+			t.Fatalf("%d records, %d intervals, %d open", n, x.Len(), x.Open())
+		}
+		for v := range x.Intervals() {
+			if v.From == 0 {
+				continue // 1970 to the millisecond, which a Query takes for no time
+			}
+			found := false
+			for _, c := range x.Who(Query{External: v.External, Port: v.First, At: v.From.Time()}) {
+				found = found || c.Interval == v
+			}
+			if !found {
+				t.Fatalf("%+v is not found", v)
+			}
+		}
+		x.Verify(time.Minute)
+	})
 }
 
 // skewed holds a block for one subscriber until 60 s and for the next one from

@@ -20,7 +20,7 @@ import (
 func genText(max int) *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.Just(""),
-		rapid.SampledFrom([]string{"cgn", "vrf7", `a"b\c]d`, "line\nbreak", "\x00\x1f", "caf\u00e9 \u2028 \U0001F600", "|=,", "\x7f"}),
+		rapid.SampledFrom([]string{"cgn", "vrf7", `a"b\c]d`, "line\nbreak", `\n\=`, "\x00\x1f", "caf\u00e9 \u2028 \U0001F600", "|=,", "\x7f"}),
 		rapid.StringN(0, 8, max),
 	)
 }

@@ -58,7 +58,7 @@ func TestStream_RFC8158_01_15(t *testing.T) {
 		c := Config{
 			Version:          rapid.SampledFrom([]Version{IPFIX, NetFlow9}).Draw(t, "version"),
 			Domain:           rapid.Uint32().Draw(t, "domain"),
-			MTU:              rapid.SampledFrom([]int{0, 512, 600, 65535}).Draw(t, "mtu"),
+			MTU:              rapid.SampledFrom([]int{0, 512, 513, 601, 65535}).Draw(t, "mtu"),
 			Batch:            rapid.Bool().Draw(t, "batch"),
 			Mandatory:        rapid.Bool().Draw(t, "mandatory"),
 			Interim:          rapid.Bool().Draw(t, "interim"),
@@ -157,6 +157,36 @@ func TestStream_RFC8158_01_15(t *testing.T) {
 		}
 		if st := e.Stats(); int(st.Messages) != len(s.messages) {
 			t.Fatalf("%+v for %d messages", st, len(s.messages))
+		}
+	})
+}
+
+// FuzzExporter exports whatever record JSON lines can say: every message can be
+// read by its templates and none exceeds the MTU.
+func FuzzExporter(f *testing.F) {
+	for _, r := range loggingtest.Records() { // one of each kind
+		f.Add(logging.JSON{}.AppendRecord(nil, &r), true, uint16(0))
+	}
+	f.Fuzz(func(t *testing.T, line []byte, nf9 bool, mtu uint16) {
+		r, _, err := logging.ParseJSON(line)
+		if err != nil {
+			return
+		}
+		c := Config{MTU: int(max(mtu, 512)), Remotes: true, Interim: true, Realms: !nf9, Pools: []Pool{{7, "cgn"}}}
+		if nf9 {
+			c.Version = NetFlow9
+		}
+		e, s := newExporter(t, c)
+		var d decoder
+		for range 3 {
+			if err := e.Append(&r); err != nil && !errors.Is(err, logging.ErrRecord) {
+				t.Fatal(err)
+			}
+		}
+		for _, b := range s.messages {
+			if _, err := d.message(b); err != nil || len(b) > c.MTU {
+				t.Fatalf("%d octets: %v", len(b), err)
+			}
 		}
 	})
 }

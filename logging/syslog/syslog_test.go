@@ -117,6 +117,10 @@ func TestSYS_01_06(t *testing.T) {
 		`XATYP="IPv4" XSADDR="198.51.100.7" PORTMN="20480" PORTMX="20735" TRIG="OPKT"]`+
 		`[blocknat@32473 kind="block-allocated" host="cgn1.example.net" epoch="3" pool_id="7" pool="cgn" subscriber_id="489321" step="1" spaces="tcp+udp+icmp" reason="outbound" used="1" max="4"]`,
 		string(syslog.Encoder{}.AppendMessage(nil, &r)))
+	for id, want := range map[string]string{"4294967295": "4294967295", "4294967296": "0", "line 4": "0", "99999999999": "0"} {
+		r.SubscriberID = id
+		require.Contains(t, string(syslog.Encoder{}.AppendMessage(nil, &r)), ` SSUBIX="`+want+`" `)
+	}
 	r.Kind, r.Allocated, r.Reason = logging.BlockReleased, r.Time-1000, logging.ReasonIdle
 	m, err := parse(string(syslog.Encoder{Registered: true, Enterprise: 99, ProcID: "12 3", Facility: 23, Host: "other"}.AppendMessage(nil, &r)))
 	require.NoError(t, err)
@@ -145,6 +149,11 @@ func TestSYS_04(t *testing.T) {
 			require.True(t, private, r.Kind)
 		default:
 			require.False(t, private, r.Kind)
+			require.Equal(t, 16*8+6, m.pri, "informational")
+		}
+		switch r.Kind {
+		case logging.QuotaExceeded, logging.AddressesExhausted, logging.PortsExhausted, logging.ThresholdHigh:
+			require.Equal(t, 16*8+4, m.pri, "warning")
 		}
 	}
 }
