@@ -99,8 +99,9 @@ func FlowFrom4(realm uint16, proto uint8, src, dst [4]byte, srcPort, dstPort uin
 
 // Without returns the flow with the given ports marked as ones that the
 // protocol does not have; they read as 0. Fields other than ports are ignored.
-// For an ICMP query whose identifier serves as source port, the destination
-// port is the one to leave out.
+// The identifier of an ICMP query may serve as a port: as source port in the
+// query, which then lacks the destination port, and as destination port in the answer,
+// which then lacks the source port. So the answer is again what ReplyFlow says.
 func (f Flow) Without(ports Fields) Flow { return f.clear(ports, flagSrcNone, flagDstNone) }
 
 // WithUnknown returns the flow with the given ports marked as unknown: they

@@ -48,9 +48,9 @@ func TestIndexAgainstModel(t *testing.T) {
 	})
 }
 
-// TestIndexOfReport: the 16,384 instances of the bug report have the indexes 0 to
+// TestBug219316_IndexIsDense: the 16,384 instances of the bug report have the indexes 0 to
 // 16,383, the client's address highest.
-func TestIndexOfReport(t *testing.T) {
+func TestBug219316_IndexIsDense(t *testing.T) {
 	x, err := NewIndex(MustParseMask(reportSelect, reportFields))
 	require.NoError(t, err)
 	require.Equal(t, 16384, x.Len())

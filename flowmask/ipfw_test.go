@@ -27,8 +27,8 @@ add 100 nat tablearg ip from any to any flow 'table(natout)' out
 set enable 3
 `
 
-// TestIPFWScript reads the configuration of the report.
-func TestIPFWScript(t *testing.T) {
+// TestBug219316_Script reads the configuration of the report.
+func TestBug219316_Script(t *testing.T) {
 	tables, rest, err := ParseIPFW(reportScript)
 	require.NoError(t, err)
 	require.Len(t, tables, 2)
@@ -155,11 +155,11 @@ func TestIPFWBuild(t *testing.T) {
 	words := parse(create + "valtype ipv4,nat\ntable t add 10.0.0.1,tcp 192.0.2.1,5")
 	_, err = words.Build([16]byte{})
 	require.ErrorContains(t, err, "not a number")
-	require.Error(t, errors.Unwrap(errors.Join(err).(interface{ Unwrap() []error }).Unwrap()[0].(interface{ Unwrap() []error }).Unwrap()[0]))
+	require.ErrorIs(t, err, ErrSyntax, "the reason is behind the line")
 }
 
-// TestIPFWReportInFull writes and reads both tables of the report, 16,384 entries each.
-func TestIPFWReportInFull(t *testing.T) {
+// TestBug219316_ScriptInFull writes and reads both tables of the report, 16,384 entries each.
+func TestBug219316_ScriptInFull(t *testing.T) {
 	out := IPFWTable{Name: "natout", Fields: SrcIP | Proto | DstIP | DstPort, ValType: "nat", HasMask: true, Mask: MustParseMask(reportMask, reportFields)}
 	for i, f := range reportInstances() {
 		out.Entries = append(out.Entries, IPFWEntry{Flow: f, Value: fmt.Sprint(i + 1)})

@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestReplyMaskOfReport: natin follows from natout.
-func TestReplyMaskOfReport(t *testing.T) {
+// TestBug219316_NatinFollowsFromNatout: natin follows from natout.
+func TestBug219316_NatinFollowsFromNatout(t *testing.T) {
 	out := MustParseMask(reportMask, reportFields)
 	in, err := out.Reply(ReplyPlan{})
 	require.NoError(t, err)
@@ -286,8 +286,8 @@ func TestReplyTableRefuses(t *testing.T) {
 	require.Equal(t, 127*128, in.Len())
 }
 
-// TestReplyOfReport runs the report's configuration: 16,384 instances, flows of clients, replies from everywhere.
-func TestReplyOfReport(t *testing.T) {
+// TestBug219316_ReplySelectsInstance runs the report's configuration: 16,384 instances, flows of clients, replies from everywhere.
+func TestBug219316_ReplySelectsInstance(t *testing.T) {
 	out := NewTable[int](MustParseMask(reportMask, reportFields), [16]byte{1})
 	for i, f := range reportInstances() {
 		require.NoError(t, out.Insert(f, i))

@@ -12,7 +12,8 @@ import (
 //
 // Entries lie in a dense slice in the order of insertion; a look-up goes through open addressing
 // with linear probing over 8-byte slots (32 bits of hash, 32 bits of position). An entry
-// takes 40 bytes, its value, and 11 to 22 bytes of slots.
+// takes 40 bytes, its value, 11 to 22 bytes of slots, and its share of what append keeps in
+// reserve. A table holds 2^31 entries at most.
 type Table[V any] struct {
 	mask    Mask
 	hash    Hasher
