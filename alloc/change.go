@@ -108,14 +108,16 @@ func (p *Pool) Exclude(r Range) error {
 // leasesIn counts the live leases in a range and returns the lowest position
 // that has one.
 func (p *Pool) leasesIn(r Range) (first uint32, n uint64) {
+	inside := roaring.New()
 	for from, end := range p.index.runs(r) {
-		for l := range p.Leases() {
-			if pos := uint64(l.position); pos >= from && pos < end {
-				if n == 0 || l.position < first {
-					first = l.position
-				}
-				n++
+		inside.AddRange(from, end)
+	}
+	for l := range p.Leases() {
+		if inside.Contains(l.position) {
+			if n == 0 || l.position < first {
+				first = l.position
 			}
+			n++
 		}
 	}
 	return first, n

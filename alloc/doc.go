@@ -29,21 +29,22 @@
 //
 // # States
 //
-// An address is open when it belongs to the pool and nothing closes it.
+// An address is open when it belongs to the pool and nothing closes it. How
+// many leases it has, and what closes it, are independent of one another:
 //
-//	                Exclude, Remove (only without leases)
-//	  no member  <-----------------------------------------+
-//	      |                                                |
-//	      | New, Add                                       |
-//	      v        Take            Take (last share)       |
-//	  open, whole ------> open, used ------> full          |
-//	      ^  ^    <------    |   ^   <------  |            |
-//	      |  |     Return    |   |    Return  |            |
-//	      |  |               |   |            |            |
-//	      |  +---------------+---+------------+------------+
-//	      |     SetRoom(false), Drain, Reserve (only when whole)
-//	      v     close it at any load; SetRoom(true), Undrain,
-//	   closed   Unreserve open it again
+//	               Take             Take (last share)
+//	+-----------+ ------> +------+ ------------------> +------+
+//	|   whole   |         | used |                     | full |  never open
+//	+-----------+ <------ +------+ <------------------ +------+
+//	  |       ^    Return              Return
+//	  |       |
+//	  |       | Add                 closed as long as any of these holds:
+//	  v       |                       no room    SetRoom(false) .. SetRoom(true)
+//	+-----------+                     drained    Drain .......... Undrain
+//	| no member |                     reserved   Reserve ........ Unreserve
+//	+-----------+                                (only a whole one)
+//
+//	Remove and Exclude lead from whole to no member, and nowhere else from.
 //
 // # Representation
 //
@@ -75,7 +76,7 @@
 // # Cost
 //
 //	a live lease             8 bytes in the pool, 16 with its holder
-//	an address in use        about 50 bytes more where Shares is not 1
+//	an address in use        about 40 bytes more where Shares is not 1
 //	8192 neighbouring        14 bytes a set; 1 KiB a set while some but not all
 //	positions                of them are members and change
 //	a range                  about 80 bytes

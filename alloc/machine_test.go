@@ -158,6 +158,22 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 			l, err := m.p.Take(how)
 			m.take(t, how, nil, l, err)
 		},
+		"TakeMany": func(t *rapid.T) { // Reaches full addresses and the end of the pool.
+			how := Choice(rapid.IntRange(0, int(choices)).Draw(t, "choice"))
+			for range rapid.IntRange(0, 2*len(m.g.addrs)).Draw(t, "takes") {
+				l, err := m.p.Take(how)
+				m.take(t, how, nil, l, err)
+			}
+		},
+		"ReturnMany": func(t *rapid.T) {
+			keep := rapid.IntRange(0, len(m.live)).Draw(t, "keep")
+			for _, l := range m.live[keep:] {
+				wantError(t, m.p.Return(l), nil)
+				m.stale = append(m.stale, l)
+				m.g.addrs[l.Position()].shares--
+			}
+			m.live = m.live[:keep]
+		},
 		"TakeKey": func(t *rapid.T) {
 			key := rapid.Uint64().Draw(t, "key")
 			l, err := m.p.TakeKey(key)

@@ -60,18 +60,35 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := blank(cfg.Name, cfg.Shares, cfg.Spill, cfg.Seed)
 	p.index.add(ranges)
-	p.extend()
 	for _, r := range cfg.Exclude {
 		for first, end := range p.index.runs(r) {
 			p.excluded.AddRange(first, end)
-			p.closed.AddRange(first, end)
-			p.fillRange(first, end, false)
 		}
 	}
-	p.members = p.index.n - p.excluded.GetCardinality()
-	p.reindex()
-	p.Compact()
+	p.build(roaring.New())
 	return p, nil
+}
+
+// build makes the sets of a pool without leases from the states of its
+// addresses and the members that have no room.
+func (p *Pool) build(noRoom *roaring.Bitmap) {
+	out := roaring.Or(p.excluded, p.removed)
+	p.closed = roaring.FastOr(p.reserved, p.drained, out)
+	p.members = p.index.n - out.GetCardinality()
+	p.starved = noRoom.GetCardinality() - noRoom.AndCardinality(p.closed)
+	but := func(without *roaring.Bitmap) *roaring.Bitmap {
+		all := roaring.New()
+		all.AddRange(0, p.index.n)
+		all.AndNot(without)
+		return all
+	}
+	p.whole.initFrom(p.index.n, but(out))
+	p.room.initFrom(p.index.n, but(roaring.Or(out, noRoom)))
+	p.free.initFrom(p.index.n, but(roaring.Or(p.closed, noRoom)))
+	if p.limit != 1 {
+		p.fresh.initFrom(p.index.n, but(roaring.Or(p.closed, noRoom)))
+	}
+	p.Compact()
 }
 
 // blank returns a pool without addresses.

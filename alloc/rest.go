@@ -1,6 +1,10 @@
 package alloc
 
-import "github.com/RoaringBitmap/roaring/v2"
+import (
+	"math/bits"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
 
 // page opens page i, if it is closed, and returns it.
 func (s *set) page(i uint32) *page {
@@ -58,36 +62,30 @@ func (s *set) parkPage(i uint32) {
 }
 
 // compact closes all open pages and leaves every page that is not uniform to
-// the roaring bitmap, in its smallest encoding.
+// the roaring bitmap, in its smallest encoding. Pages that are closed already
+// stay encoded; nothing is copied out of them.
 func (s *set) compact() {
-	const perContainer = (1 << 16) / pageSize
-	rest := roaring.New()
-	var dense [perContainer * pageWords]uint64
-	for first := uint32(0); int(first) < len(s.count); first += perContainer {
-		mixed := false
-		for k := uint32(0); k < perContainer; k++ {
-			words := dense[k*pageWords : (k+1)*pageWords]
-			clear(words)
-			i := first + k
-			if int(i) >= len(s.count) || s.uniform(i) {
-				continue
+	closed, opened := roaring.New(), roaring.New()
+	var members []uint32
+	for i := range s.count {
+		i := uint32(i)
+		switch g := s.open[i]; {
+		case s.uniform(i):
+		case g == nil:
+			closed.AddRange(s.base(i), s.end(i))
+		default:
+			members = members[:0]
+			for w, x := range g.words {
+				for ; x != 0; x &= x - 1 {
+					members = append(members, uint32(s.base(i))+uint32(w*64+bits.TrailingZeros64(x)))
+				}
 			}
-			mixed = true
-			g := s.open[i]
-			if g == nil {
-				g = new(page)
-				s.load(i, g)
-			}
-			copy(words, g.words[:])
-		}
-		if mixed {
-			b := roaring.New()
-			b.FromDense(dense[:], true)
-			rest.Or(roaring.AddOffset64(b, int64(s.base(first))))
+			opened.AddMany(members) // They rise, so each is appended.
 		}
 	}
-	rest.RunOptimize()
-	s.rest = rest
+	s.rest.And(closed)
+	s.rest.Or(opened)
+	s.rest.RunOptimize()
 	clear(s.open)
 	s.spare = nil
 	for i := range s.park {

@@ -14,7 +14,7 @@ import (
 // contradict themselves make no pool.
 //
 // The memory that it takes is bounded by that of the pool described and the
-// length of the snapshot, and by 32 MiB for the table of leases.
+// length of the snapshot, and by 8 MiB for the directory of leases.
 func Restore(data []byte, seed [32]byte) (*Pool, int, error) {
 	d := decoder{data: data}
 	d.head()
@@ -32,7 +32,6 @@ func Restore(data []byte, seed [32]byte) (*Pool, int, error) {
 		return nil, 0, d.err
 	}
 	p.index.add(ranges)
-	p.extend()
 	p.readStates(&d)
 	p.readLeases(&d)
 	if d.err == nil && d.at != len(d.data) {
@@ -58,23 +57,7 @@ func (p *Pool) readStates(d *decoder) {
 		d.fail("states of an address contradict each other")
 		return
 	}
-	p.members = p.index.n - out.GetCardinality()
-	p.closed = roaring.FastOr(p.reserved, p.drained, out)
-	p.starved = noRoom.GetCardinality() - noRoom.AndCardinality(p.closed)
-	for first, end := range out.Ranges() {
-		p.fillRange(uint64(first), end, false)
-	}
-	for first, end := range noRoom.Ranges() {
-		p.room.fillRange(uint64(first), end, false)
-	}
-	for first, end := range inside.Ranges() {
-		p.free.fillRange(uint64(first), end, false)
-		if p.limit != 1 {
-			p.fresh.fillRange(uint64(first), end, false)
-		}
-	}
-	p.reindex()
-	p.Compact()
+	p.build(noRoom)
 }
 
 // readLeases reads the live leases.

@@ -52,6 +52,20 @@ func (s *set) init(size uint64, all bool) {
 	s.grow(size, all)
 }
 
+// initFrom makes a set of the members of a bitmap, which it keeps. It opens no
+// page, however the members lie. The caller compacts it.
+func (s *set) initFrom(size uint64, members *roaring.Bitmap) {
+	s.init(0, false)
+	s.size = size
+	pages := (size + pageMask) >> pageShift
+	s.count, s.open = make([]uint16, pages), make([]*page, pages)
+	for i := range s.count {
+		s.count[i] = uint16(members.CardinalityInRange(s.base(uint32(i)), s.end(uint32(i))))
+	}
+	s.rest = members
+	s.reindex()
+}
+
 // grow makes room for positions up to size and adds the further ones if all is true.
 func (s *set) grow(size uint64, all bool) {
 	old := s.size
@@ -62,11 +76,9 @@ func (s *set) grow(size uint64, all bool) {
 		s.page(last) // It may stop being uniform, and nothing else says what it holds.
 	}
 	s.size = size
-	pages := int((size + pageMask) >> pageShift)
-	for len(s.count) < pages {
-		s.count = append(s.count, 0)
-		s.open = append(s.open, nil)
-	}
+	more := int((size+pageMask)>>pageShift) - len(s.count)
+	s.count = append(s.count, make([]uint16, more)...)
+	s.open = append(s.open, make([]*page, more)...)
 	if all {
 		s.fillRange(old, size, true)
 	}

@@ -219,6 +219,36 @@ func watchRoaring(t *testing.T, b *roaring.Bitmap, model []bool, r *rand.Rand) {
 			t.Fatalf("CardinalityInRange(%d, %d) = %d, want %d", pos, end, got, e-k)
 		}
 	}
+	other, both, either, butOther := roaring.New(), uint64(0), 0, 0
+	for i, on := range model {
+		in := r.IntN(3) == 0
+		if in {
+			other.Add(uint32(i))
+		}
+		if on && in {
+			both++
+		}
+		if on || in {
+			either++
+		}
+		if on && !in {
+			butOther++
+		}
+	}
+	and, or, andNot := b.Clone(), b.Clone(), b.Clone()
+	and.And(other)
+	or.Or(other)
+	andNot.AndNot(other)
+	for i, on := range model {
+		i, in := uint32(i), other.Contains(uint32(i))
+		if and.Contains(i) != (on && in) || or.Contains(i) != (on || in) || andNot.Contains(i) != (on && !in) {
+			t.Fatalf("And, Or or AndNot at %d", i)
+		}
+	}
+	if b.AndCardinality(other) != both || b.Intersects(other) != (both > 0) ||
+		or.GetCardinality() != uint64(either) || andNot.GetCardinality() != uint64(butOther) {
+		t.Fatalf("AndCardinality %d, Intersects %v; want %d", b.AndCardinality(other), b.Intersects(other), both)
+	}
 	it := b.Iterator()
 	from := uint32(r.IntN(len(model)))
 	it.AdvanceIfNeeded(from)
@@ -294,6 +324,9 @@ func TestParkedPages(t *testing.T) {
 				}
 			}
 			if step%1000 == 0 {
+				if step%3000 == 0 {
+					s.compact()
+				}
 				if err := s.check(); err != nil {
 					t.Fatalf("seed %d: step %d: %v", seed, step, err)
 				}

@@ -177,6 +177,50 @@ func TestRestoreLargeSlot(t *testing.T) {
 	}
 }
 
+// TestRestoreScattered: states strewn over all of a wide pool cost what their
+// runs cost, not a page each (rule 8 of DESIGN.md section 5).
+func TestRestoreScattered(t *testing.T) {
+	const runs = 20000
+	body := slices.Concat([]byte{0, 1, 0, 5, 0, 1, 6, 0x20, 1}, make([]byte, 14), binary.AppendUvarint(nil, 1<<32-1))
+	for state := range 5 {
+		if state == 2 || state == 4 {
+			body = append(body, 0)
+			continue
+		}
+		body = binary.AppendUvarint(body, runs)
+		for i := range runs {
+			gap := 200000 + i%7
+			if i == 0 {
+				gap += state * 1000 // No two states meet.
+			}
+			body = append(binary.AppendUvarint(body, uint64(gap)), 0)
+		}
+	}
+	body = append(body, 0)
+	p, _, err := Restore(seal(body), [32]byte{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := 0
+	for _, s := range p.sets() {
+		for _, g := range s.open {
+			if g != nil {
+				open++
+			}
+		}
+	}
+	if n := p.Bytes(); n > 48<<20 || open > 0 {
+		t.Errorf("%d bytes, %d pages open", n, open)
+	}
+	c := p.Counts()
+	if c.NoRoom != runs || c.Reserved != runs || c.Excluded != runs || c.Open != maxPositions-3*runs {
+		t.Errorf("counts %+v", c)
+	}
+	if l, err := p.Take(Random); err != nil || p.Return(l) != nil {
+		t.Error(err)
+	}
+}
+
 // FuzzRestore reads anything, framed and not: a pool or a *SnapshotError.
 func FuzzRestore(f *testing.F) {
 	for _, shares := range []uint32{0, 1, 3} {
