@@ -2,29 +2,23 @@ package mapping
 
 import "github.com/blocknat/blocknat/portblock"
 
-// Ended is what Expire removed: a session, a mapping, or a session and its mapping with it.
-type Ended struct {
-	Session Session // without Remote and Phase when only a mapping ended
-	// Live says that a session ended, Unmapped that the mapping did.
-	Live, Unmapped bool
-}
-
 // due names an entry of the segment under inspection by its key.
 type due struct{ hi, lo uint64 }
 
 // Expire inspects the next segments of the table, until at least budget slots
-// are behind it, and removes the sessions whose idle time is over and the
-// mappings that nothing uses. It appends what ended to dst and reports whether it
-// came to the end of the table; the next call starts over.
+// are behind it. It removes the sessions whose idle time is over and appends them to sessions, and the
+// mappings that nothing uses and appends them to mappings. It reports whether it
+// came to the end of the table; the next call starts over. The caller tells the mapping of each session by
+// Leave.
 //
 // A segment is inspected as a whole before anything is removed, so that no
 // entry slips past while others move up. Segments that come into being meanwhile are appended,
 // and inspected before the round ends.
-func (t *Table) Expire(now Tick, budget int, dst []Ended) (ended []Ended, round bool) {
+func (t *Table) Expire(now Tick, budget int, sessions []Session, mappings []Mapping) ([]Session, []Mapping, bool) {
 	for budget > 0 {
 		if t.cursor >= len(t.flat.segs) {
 			t.cursor = 0
-			return dst, true
+			return sessions, mappings, true
 		}
 		s := &t.flat.segs[t.cursor]
 		t.cursor++
@@ -41,77 +35,75 @@ func (t *Table) Expire(now Tick, budget int, dst []Ended) (ended []Ended, round 
 					t.due = append(t.due, due{e.hi, e.lo})
 				}
 			case mappingOut:
-				if unused(e, now) {
+				if e.lo&mappingExplicit != 0 && !Tick(e.v1).after(now) {
+					e.lo &^= mappingExplicit // so that the lifetime never comes round again
+				}
+				if unused(e) {
 					t.due = append(t.due, due{e.hi, e.lo})
 				}
 			}
 		}
 		for _, d := range t.due {
+			e := t.flat.find(d.hi, d.lo)
 			if kindOf(d.lo) == sessionOut {
-				dst = t.closeSession(d.hi, d.lo, now, dst)
-			} else if e := t.flat.find(d.hi, d.lo); e != nil && unused(e, now) {
-				dst = append(dst, Ended{Session: t.unmap(*e), Unmapped: true})
+				sessions = append(sessions, t.drop(*e))
+			} else {
+				mappings = append(mappings, t.unmap(*e))
 			}
 		}
 	}
-	return dst, false
+	return sessions, mappings, false
 }
 
-// unused reports whether a mapping has neither a session nor a running lifetime.
-func unused(e *entry, now Tick) bool {
-	return e.v1>>32 == 0 && (e.lo&mappingExplicit == 0 || !Tick(e.v1).after(now))
-}
+// unused reports whether a mapping has neither a session nor a lifetime.
+func unused(e *entry) bool { return e.v1>>32 == 0 && e.lo&mappingExplicit == 0 }
 
-// Close removes a session at once; its mapping goes with it when nothing else uses it.
-func (t *Table) Close(realm uint16, space portblock.Space, internal, remote Endpoint, now Tick, dst []Ended) []Ended {
-	return t.closeSession(internal.pack()|uint64(realm), remote.pack()|class(sessionOut, space), now, dst)
-}
-
-func (t *Table) closeSession(hi, lo uint64, now Tick, dst []Ended) []Ended {
-	e := t.flat.find(hi, lo)
+// Close removes a session at once, whether its idle time is over or not. The caller tells its mapping by Leave.
+func (t *Table) Close(realm uint16, space portblock.Space, internal, remote Endpoint) (s Session, ok bool) {
+	e := t.flat.find(internal.pack()|uint64(realm), remote.pack()|class(sessionOut, space))
 	if e == nil {
-		return dst
+		return Session{}, false
 	}
-	s := sessionOf(e)
-	end := Ended{Session: s, Live: true}
-	t.flat.remove(hi, lo)
+	return t.drop(*e), true
+}
+
+// drop removes both halves of a session, given a copy of the outbound one:
+// entries move when one is removed.
+func (t *Table) drop(e entry) Session {
+	s := sessionOf(&e)
+	t.flat.remove(e.hi, e.lo)
 	t.flat.remove(s.External.pack(), s.Remote.pack()|class(sessionIn, s.Space))
 	t.sessions--
-	if in := t.flat.find(s.External.pack(), class(mappingIn, s.Space)); in != nil {
-		if m := t.flat.find(hi, in.v1|class(mappingOut, s.Space)); m != nil {
-			m.v1 -= 1 << 32
-			mapping, gone := *m, unused(m, now) // m does not outlive a removal
-			if mapping.lo&mappingPermits != 0 {
-				t.forbid(&s)
-			}
-			if gone {
-				t.unmap(mapping)
-				end.Unmapped = true
-			}
-		}
-	}
-	return append(dst, end)
+	return s
 }
 
-// forbid takes back what permit gave.
-func (t *Table) forbid(s *Session) {
-	key := Endpoint{Addr: s.Remote.Addr}.pack() | class(permit, s.Space)
-	if e := t.flat.find(s.External.pack(), key); e != nil {
-		if e.v0--; e.v0 == 0 {
-			t.flat.remove(s.External.pack(), key)
-		}
+// Leave takes a session that was removed off its mapping's count. When nothing
+// else uses the mapping, it is removed, and gone is true: its external endpoint is free.
+func (t *Table) Leave(realm uint16, space portblock.Space, internal, scope Endpoint, now Tick) (m Mapping, gone bool) {
+	e := t.flat.find(internal.pack()|uint64(realm), scope.pack()|class(mappingOut, space))
+	if e == nil || e.v1>>32 == 0 {
+		return Mapping{}, false
 	}
+	e.v1 -= 1 << 32
+	if e.lo&mappingExplicit != 0 && !Tick(e.v1).after(now) {
+		e.lo &^= mappingExplicit
+	}
+	if !unused(e) {
+		return Mapping{}, false
+	}
+	return t.unmap(*e), true
 }
 
 // unmap removes both entries of a mapping, given a copy of the outbound one.
-func (t *Table) unmap(m entry) Session {
-	s := Session{
-		Realm: uint16(m.hi), Space: spaceOf(m.lo), Internal: unpack(m.hi), External: unpack(m.v0),
+func (t *Table) unmap(e entry) Mapping {
+	m := Mapping{
+		Realm: uint16(e.hi), Space: spaceOf(e.lo), Internal: unpack(e.hi), External: unpack(e.v0),
+		Scope: unpack(e.lo), Class: uint16(e.v0),
 	}
-	t.flat.remove(m.hi, m.lo)
-	t.flat.remove(s.External.pack(), class(mappingIn, s.Space))
+	t.flat.remove(e.hi, e.lo)
+	t.flat.remove(m.External.pack(), inKey(m.Space, m.Class))
 	t.mappings--
-	return s
+	return m
 }
 
 func sessionOf(e *entry) Session {

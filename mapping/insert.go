@@ -16,8 +16,13 @@ type Mapping struct {
 	External Endpoint
 	// Scope is the remote endpoint, masked by the mapping behaviour of
 	// RFC 4787 section 4.1: zero for endpoint-independent, the address alone for address-dependent,
-	// both for address-and-port-dependent mapping.
+	// both for address-and-port-dependent mapping. Where classes of remotes
+	// have port spaces of their own it tells the class.
 	Scope Endpoint
+	// Class is the class of remotes whose port space External belongs to; 0
+	// where there is one port space for all. The same external endpoint may be
+	// held once in each class.
+	Class uint16
 }
 
 // Mapped looks up the mapping of an internal endpoint in a scope.
@@ -29,35 +34,46 @@ func (t *Table) Mapped(realm uint16, space portblock.Space, internal, scope Endp
 	return unpack(e.v0), true
 }
 
-// Holder looks up the mapping that holds an external endpoint.
-func (t *Table) Holder(space portblock.Space, external Endpoint) (m Mapping, ok bool) {
-	e := t.flat.find(external.pack(), class(mappingIn, space))
+// Holder looks up the mapping that holds an external endpoint in a class of remotes.
+func (t *Table) Holder(space portblock.Space, external Endpoint, remotes uint16) (m Mapping, ok bool) {
+	e := t.flat.find(external.pack(), inKey(space, remotes))
 	if e == nil {
 		return Mapping{}, false
 	}
-	return Mapping{Realm: uint16(e.v0), Space: space, Internal: unpack(e.v0), External: external, Scope: unpack(e.v1)}, true
+	return holderOf(e), true
+}
+
+// inKey is the second half of the key of a mapping's inbound entry.
+func inKey(space portblock.Space, remotes uint16) uint64 {
+	return uint64(remotes)<<32 | class(mappingIn, space)
+}
+
+func holderOf(e *entry) Mapping {
+	return Mapping{
+		Realm: uint16(e.v0), Space: spaceOf(e.lo), Internal: unpack(e.v0), External: unpack(e.hi),
+		Scope: unpack(e.v1), Class: uint16(e.lo >> 32),
+	}
 }
 
 // AddMapping enters a mapping without sessions. It returns false, and changes nothing, when
-// the internal endpoint has one in that scope or the external endpoint is held.
+// the internal endpoint has one in that scope or the external endpoint is held in that class.
 func (t *Table) AddMapping(m Mapping) bool {
 	in := m.Internal.pack() | uint64(m.Realm)
 	if t.flat.find(in, m.Scope.pack()|class(mappingOut, m.Space)) != nil ||
-		t.flat.find(m.External.pack(), class(mappingIn, m.Space)) != nil {
+		t.flat.find(m.External.pack(), inKey(m.Space, m.Class)) != nil {
 		return false
 	}
-	t.flat.insert(entry{in, m.Scope.pack() | class(mappingOut, m.Space) | 1, m.External.pack(), 0})
-	t.flat.insert(entry{m.External.pack(), class(mappingIn, m.Space) | 1, in, m.Scope.pack()})
+	t.flat.insert(entry{in, m.Scope.pack() | class(mappingOut, m.Space) | mappingLive, m.External.pack() | uint64(m.Class), 0})
+	t.flat.insert(entry{m.External.pack(), inKey(m.Space, m.Class) | mappingLive, in, m.Scope.pack()})
 	t.mappings++
 	return true
 }
 
 // The state byte of a mapping's outbound entry: it is never zero, and says
-// whether an explicit lifetime runs and whether sessions left permits.
+// whether an explicit lifetime runs.
 const (
 	mappingLive     = 1
 	mappingExplicit = 2
-	mappingPermits  = 4
 )
 
 // Keep gives a mapping an explicit lifetime: it stays until then, with or
@@ -84,10 +100,9 @@ type Session struct {
 }
 
 // Open enters a session of an existing mapping, begun by a packet from the internal end or, fromRemote,
-// from the remote one. With permits it also lets other ports of the remote address in
-// (address-dependent filtering, RFC 4787 section 5). It returns false, and changes nothing, when the mapping is not there
-// or the session is.
-func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote, permits bool, now Tick) bool {
+// from the remote one. It returns false, and changes nothing, when the mapping is not there
+// or the session is. Close and Expire give the session back; Leave then tells the mapping.
+func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote bool, now Tick) bool {
 	in := s.Internal.pack() | uint64(s.Realm)
 	m := t.flat.find(in, scope.pack()|class(mappingOut, s.Space))
 	if m == nil || unpack(m.v0) != s.External ||
@@ -95,9 +110,6 @@ func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote, permi
 		return false
 	}
 	m.v1 += 1 << 32
-	if permits {
-		m.lo |= mappingPermits
-	}
 	state, sent, heard := uint8(Active), uint64(0), uint64(0)
 	switch s.Space {
 	case portblock.TCP:
@@ -111,24 +123,32 @@ func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote, permi
 	at := uint64(now) << 32
 	t.flat.insert(entry{in, s.Remote.pack() | class(sessionOut, s.Space) | uint64(state), s.External.pack(), at | sent})
 	t.flat.insert(entry{s.External.pack(), s.Remote.pack() | class(sessionIn, s.Space) | uint64(state), in, at | heard})
-	if permits {
-		t.permit(s)
-	}
 	t.sessions++
 	return true
 }
 
-func (t *Table) permit(s *Session) {
-	key := Endpoint{Addr: s.Remote.Addr}.pack() | class(permit, s.Space)
-	if e := t.flat.find(s.External.pack(), key); e != nil {
+// Permit lets all ports of a remote address in that a session of the external endpoint
+// reaches (address-dependent filtering, RFC 4787 section 5). Each call is undone by one of Forbid.
+func (t *Table) Permit(space portblock.Space, external Endpoint, remote uint32) {
+	key := Endpoint{Addr: remote}.pack() | class(permit, space)
+	if e := t.flat.find(external.pack(), key); e != nil {
 		e.v0++
 		return
 	}
-	t.flat.insert(entry{s.External.pack(), key | 1, 1, 0})
+	t.flat.insert(entry{external.pack(), key | 1, 1, 0})
 }
 
-// Permitted reports whether a session of the external endpoint reaches any port of the
-// remote address.
+// Forbid takes back one Permit.
+func (t *Table) Forbid(space portblock.Space, external Endpoint, remote uint32) {
+	key := Endpoint{Addr: remote}.pack() | class(permit, space)
+	if e := t.flat.find(external.pack(), key); e != nil {
+		if e.v0--; e.v0 == 0 {
+			t.flat.remove(external.pack(), key)
+		}
+	}
+}
+
+// Permitted reports whether the remote address has a Permit of the external endpoint.
 func (t *Table) Permitted(space portblock.Space, external Endpoint, remote uint32) bool {
 	return t.flat.find(external.pack(), Endpoint{Addr: remote}.pack()|class(permit, space)) != nil
 }

@@ -2,6 +2,8 @@ package mapping
 
 import (
 	"fmt"
+
+	"github.com/blocknat/blocknat/portblock"
 )
 
 // State is a session with the time of the last packet that kept it alive.
@@ -48,10 +50,7 @@ func (t *Table) AppendMappings(dst []Mapping, part int) (mappings []Mapping, nex
 	for i := range slots {
 		e := &slots[i]
 		if e.lo&stateMask != 0 && kindOf(e.lo) == mappingIn {
-			dst = append(dst, Mapping{
-				Realm: uint16(e.v0), Space: spaceOf(e.lo), Internal: unpack(e.v0),
-				External: unpack(e.hi), Scope: unpack(e.v1),
-			})
+			dst = append(dst, holderOf(e))
 		}
 	}
 	if part++; part == len(t.flat.segs) {
@@ -65,7 +64,7 @@ func (t *Table) AppendMappings(dst []Mapping, part int) (mappings []Mapping, nex
 // number of sessions that it counts, every entry the place where a look-up finds it. It is for tests.
 func (t *Table) CheckInvariants() error {
 	var kinds [permit + 1]int
-	sessionsOf := map[due]uint64{}
+	sessionsOf, countedBy := map[users]uint64{}, map[users]uint64{}
 	used := 0
 	for i := range t.flat.segs {
 		s := &t.flat.segs[i]
@@ -87,17 +86,14 @@ func (t *Table) CheckInvariants() error {
 					return fmt.Errorf("mapping: session %v: its two halves differ", sessionOf(e))
 				}
 				if kindOf(e.lo) == sessionOut {
-					in := t.flat.find(unpack(e.v0).pack(), class(mappingIn, spaceOf(e.lo)))
-					if in == nil || in.v0 != e.hi {
-						return fmt.Errorf("mapping: session %v: it has no mapping", sessionOf(e))
-					}
-					sessionsOf[due{e.hi, in.v1 | class(mappingOut, spaceOf(e.lo))}]++
+					sessionsOf[users{e.hi, e.v0, spaceOf(e.lo)}]++
 				}
 			case mappingOut:
-				in := t.flat.find(e.v0, class(mappingIn, spaceOf(e.lo)))
+				in := t.flat.find(unpack(e.v0).pack(), inKey(spaceOf(e.lo), uint16(e.v0)))
 				if in == nil || in.v0 != e.hi || in.v1 != e.lo&^0xffff {
 					return fmt.Errorf("mapping: mapping of %v: its two halves differ", unpack(e.hi))
 				}
+				countedBy[users{e.hi, unpack(e.v0).pack(), spaceOf(e.lo)}] += e.v1 >> 32
 			}
 		}
 		if n != s.used {
@@ -109,10 +105,23 @@ func (t *Table) CheckInvariants() error {
 		kinds[mappingOut] != t.mappings || kinds[mappingIn] != t.mappings {
 		return fmt.Errorf("mapping: %d entries %v, counted %d sessions and %d mappings", used, kinds, t.sessions, t.mappings)
 	}
-	for d, n := range sessionsOf {
-		if m := t.flat.find(d.hi, d.lo); m == nil || m.v1>>32 != n {
-			return fmt.Errorf("mapping: mapping of %v does not count its %d sessions", unpack(d.hi), n)
+	for u, n := range sessionsOf {
+		if countedBy[u] != n {
+			return fmt.Errorf("mapping: %v to %v has %d sessions, and its mappings count %d", unpack(u.internal), unpack(u.external), n, countedBy[u])
+		}
+		delete(countedBy, u)
+	}
+	for u, n := range countedBy {
+		if n != 0 {
+			return fmt.Errorf("mapping: mapping of %v counts %d sessions that are not there", unpack(u.internal), n)
 		}
 	}
 	return nil
+}
+
+// users are all mappings of an internal to an external endpoint: one in each scope that
+// uses the same external endpoint.
+type users struct {
+	internal, external uint64
+	space              portblock.Space
 }

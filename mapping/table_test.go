@@ -77,16 +77,20 @@ func (g *golden) expire() map[string]bool {
 	return ended
 }
 
-func endedText(ended []Ended) map[string]bool {
+// settled tells the mapping of each ended session and returns all that ended as text.
+func settled(t *Table, sessions []Session, mappings []Mapping, permits bool, now Tick) map[string]bool {
 	text := map[string]bool{}
-	for _, e := range ended {
-		k := goldenInternal{e.Session.Realm, e.Session.Space, e.Session.Internal}
-		if e.Live {
-			text[fmt.Sprint("session ", k, e.Session.External, e.Session.Remote)] = true
+	for _, s := range sessions {
+		text[fmt.Sprint("session ", goldenInternal{s.Realm, s.Space, s.Internal}, s.External, s.Remote)] = true
+		if permits {
+			t.Forbid(s.Space, s.External, s.Remote.Addr)
 		}
-		if e.Unmapped {
-			text[fmt.Sprint("mapping ", k, e.Session.External)] = true
+		if m, gone := t.Leave(s.Realm, s.Space, s.Internal, Endpoint{}, now); gone {
+			mappings = append(mappings, m)
 		}
+	}
+	for _, m := range mappings {
+		text[fmt.Sprint("mapping ", goldenInternal{m.Realm, m.Space, m.Internal}, m.External)] = true
 	}
 	return text
 }
@@ -136,7 +140,10 @@ func TestTableAgainstModel(t *testing.T) {
 				}
 				fromRemote := rapid.Bool().Draw(t, "from remote")
 				seg := Segment{Seq: 100, Flags: FlagSYN}
-				got := table.Open(&s, Endpoint{}, &seg, fromRemote, permits, table.Tick(g.now))
+				got := table.Open(&s, Endpoint{}, &seg, fromRemote, table.Tick(g.now))
+				if got && permits {
+					table.Permit(s.Space, s.External, s.Remote.Addr)
+				}
 				require.Equal(t, m != nil && m.sessions[r] == nil, got, "Open %v", s)
 				if got {
 					m.sessions[r] = &goldenSession{g.now, [...]string{"opening", "udp", "icmp"}[k.space]}
@@ -177,16 +184,16 @@ func TestTableAgainstModel(t *testing.T) {
 			},
 			"close": func(t *rapid.T) {
 				k, r := pick()
-				ended := table.Close(k.realm, k.space, k.internal, r, table.Tick(g.now), nil)
+				s, ok := table.Close(k.realm, k.space, k.internal, r)
 				m := g.mappings[k]
-				if m == nil || m.sessions[r] == nil {
-					require.Empty(t, ended)
+				require.Equal(t, m != nil && m.sessions[r] != nil, ok)
+				if !ok {
 					return
 				}
-				require.Len(t, ended, 1)
+				ended := settled(table, []Session{s}, nil, permits, table.Tick(g.now))
 				delete(m.sessions, r)
 				gone := len(m.sessions) == 0 && !m.until.After(g.now)
-				require.Equal(t, gone, ended[0].Unmapped)
+				require.Equal(t, gone, ended[fmt.Sprint("mapping ", k, m.external)])
 				if gone {
 					delete(g.mappings, k)
 				}
@@ -197,11 +204,12 @@ func TestTableAgainstModel(t *testing.T) {
 				}).Draw(t, "step"))
 			},
 			"expire": func(t *rapid.T) {
-				var ended []Ended
+				var sessions []Session
+				var mappings []Mapping
 				for round := false; !round; {
-					ended, round = table.Expire(table.Tick(g.now), 64, ended)
+					sessions, mappings, round = table.Expire(table.Tick(g.now), 64, sessions, mappings)
 				}
-				require.Equal(t, g.expire(), endedText(ended))
+				require.Equal(t, g.expire(), settled(table, sessions, mappings, permits, table.Tick(g.now)))
 			},
 			"": func(t *rapid.T) {
 				sessions := 0
@@ -210,7 +218,7 @@ func TestTableAgainstModel(t *testing.T) {
 					e, ok := table.Mapped(k.realm, k.space, k.internal, Endpoint{})
 					require.True(t, ok)
 					require.Equal(t, m.external, e)
-					holder, ok := table.Holder(k.space, m.external)
+					holder, ok := table.Holder(k.space, m.external, 0)
 					require.True(t, ok)
 					require.Equal(t, Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: m.external}, holder)
 					for _, addr := range []uint32{0xc6336401, 0xc6336402, 0xc6336403} {

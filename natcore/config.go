@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -78,6 +79,17 @@ type PoolConfig struct {
 	Filtering Behaviour
 	// SubscribersPerAddress bounds how many subscribers share an address. Default: no bound but the blocks.
 	SubscribersPerAddress int
+	// Select chooses a subscriber's external address by the bits of its internal one: the dense index of the masked
+	// flow (flowmask.Index), modulo the number of addresses, names the address by its place. Its only
+	// field is src-ip. The same subscriber thus always has the same address. Default: the zero mask, which takes the address
+	// that serves the fewest subscribers.
+	Select flowmask.Mask
+	// Remotes splits the remote endpoints into classes, each of which is a port space of its own: the same external port
+	// serves once in each class. Its fields are dst-ip and dst-port, with at most 16 bits. It needs Select, so that all classes of a
+	// subscriber share an address; mappings are then endpoint-independent within a class,
+	// and the limits of Blocks and Limits count in each class. A record names the class, so an
+	// answer from the log needs the remote endpoint too. Default: the zero mask, one class.
+	Remotes flowmask.Mask
 }
 
 // Behaviour is a mapping or a filtering behaviour of RFC 4787, sections 4.1 and 5.

@@ -30,7 +30,7 @@ func (p *pool) stats(now time.Time) PoolStats {
 		Name: p.cfg.Name, Addresses: c.Addresses, AddressesInUse: c.Addresses - c.Whole, Subscribers: c.Leases,
 	}
 	fresh := p.layout.NewAddress(0).Counts(now).Free
-	st.BlocksFree = (c.Addresses - uint64(len(p.addresses))) * uint64(fresh)
+	st.BlocksFree = (c.Addresses*uint64(p.selection.classes()) - uint64(len(p.addresses))) * uint64(fresh)
 	for _, a := range p.addresses {
 		b := a.Counts(now)
 		st.BlocksFree += uint64(b.Free)

@@ -49,30 +49,45 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
-	s.ended, done = s.table.Expire(s.tick, sweepStep, s.ended[:0])
-	e.settle(s, s.ended)
+	s.ended, s.lapsed, done = s.table.Expire(s.tick, sweepStep, s.ended[:0], s.lapsed[:0])
+	for i := range s.ended {
+		e.sessionEnded(s, &s.ended[i])
+	}
+	for i := range s.lapsed {
+		e.mappingEnded(s, &s.lapsed[i])
+	}
 	return done
 }
 
-// settle gives back what ended sessions and mappings held. The caller holds mu.
-func (e *Engine) settle(s *shard, ended []mapping.Ended) {
-	for i := range ended {
-		end := &ended[i]
-		pool, position, ok := e.external.find(end.Session.External.Addr)
-		if !ok {
-			continue // not reached: sessions are of external addresses
-		}
-		sub := s.subs[subscriberKey{end.Session.Internal.Addr, end.Session.Realm, uint16(pool)}]
-		if sub == nil {
-			continue // not reached: who has a session has a subscriber
-		}
-		if end.Live {
-			sub.sessions--
-			e.sessions.Add(-1)
-		}
-		if end.Unmapped {
-			_ = sub.holding.ReturnPort(end.Session.Space, position, end.Session.External.Port, s.now)
-		}
+// sessionEnded gives back what a removed session held: its place in the
+// subscriber's limit, its permit, its use of the mapping. The caller holds mu.
+func (e *Engine) sessionEnded(s *shard, ended *mapping.Session) {
+	pool, _, ok := e.external.find(ended.External.Addr)
+	if !ok {
+		return // not reached: sessions are of external addresses
+	}
+	p := e.pools[pool]
+	scope, class := p.scope(ended.Remote)
+	if sub := s.subs[subscriberKey{ended.Internal.Addr, ended.Realm, uint16(pool), class}]; sub != nil {
+		sub.sessions--
+	}
+	e.sessions.Add(-1)
+	if p.cfg.Filtering == AddressDependent {
+		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr)
+	}
+	if m, gone := s.table.Leave(ended.Realm, ended.Space, ended.Internal, scope, s.tick); gone {
+		e.mappingEnded(s, &m)
+	}
+}
+
+// mappingEnded gives back the port of a removed mapping. The caller holds mu.
+func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
+	pool, position, ok := e.external.find(m.External.Addr)
+	if !ok {
+		return // not reached: mappings are to external addresses
+	}
+	if sub := s.subs[subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class}]; sub != nil {
+		_ = sub.holding.ReturnPort(m.Space, e.pools[pool].place(position, m.Class), m.External.Port, s.now)
 	}
 }
 

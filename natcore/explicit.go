@@ -59,13 +59,13 @@ func (e *Engine) Map(r MapRequest, now time.Time) (netip.AddrPort, error) {
 		return refuse(ReasonNoRule, "")
 	case m.action != Translate:
 		return refuse(ReasonRuleDrop, "")
-	case e.pools[m.pool].cfg.Mapping != EndpointIndependent:
+	case e.pools[m.pool].cfg.Mapping != EndpointIndependent || e.pools[m.pool].selection.classes() > 1:
 		return refuse(ReasonMalformed, "the pool's mappings depend on the remote endpoint; explicit mappings need endpoint-independent mapping")
 	}
 	c := call{e: e, now: now}
 	s := c.lock(e.shardOf(uint16(r.Realm), internal.Addr))
 	defer c.unlock()
-	key := subscriberKey{internal.Addr, uint16(r.Realm), uint16(m.pool)}
+	key := subscriberKey{addr: internal.Addr, realm: uint16(r.Realm), pool: uint16(m.pool)}
 	external, why := c.mapped(s, key, space, internal, mapping.Endpoint{})
 	if why != ReasonNone {
 		return refuse(why, "")

@@ -37,12 +37,13 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		return Drop, why
 	}
 	space := spaceOf(&q)
-	s, _, why := c.holder(q.Src, q.SrcPort)
+	external := mapping.Endpoint{Addr: q.Src, Port: q.SrcPort}
+	remote := remoteOf(space, q.Dst, q.DstPort)
+	s, _, why := c.holder(external, remote)
 	if why != ReasonNone {
 		return Drop, ReasonICMPNoMatch
 	}
-	external := mapping.Endpoint{Addr: q.Src, Port: q.SrcPort}
-	session, ok := s.table.Peek(space, external, remoteOf(space, q.Dst, q.DstPort))
+	session, ok := s.table.Peek(space, external, remote)
 	if !ok {
 		return Drop, ReasonICMPNoMatch
 	}

@@ -6,9 +6,9 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// holder returns the shard that holds an external endpoint, locked.
-func (c *call) holder(addr uint32, port uint16) (s *shard, pool int, why Reason) {
-	pool, position, ok := c.e.external.find(addr)
+// holder returns the shard that holds an external endpoint towards a remote one, locked.
+func (c *call) holder(external, remote mapping.Endpoint) (s *shard, pool int, why Reason) {
+	pool, position, ok := c.e.external.find(external.Addr)
 	if !ok {
 		return nil, 0, ReasonNotExternal
 	}
@@ -16,11 +16,11 @@ func (c *call) holder(addr uint32, port uint16) (s *shard, pool int, why Reason)
 		return c.lock(c.e.shards[0]), pool, ReasonNone
 	}
 	p := c.e.pools[pool]
-	block, ok := p.layout.Locate(port)
+	block, ok := p.layout.Locate(external.Port)
 	if !ok {
 		return nil, pool, ReasonNoMapping
 	}
-	owner := p.owner(position, block)
+	owner := p.owner(p.place(position, p.selection.class(remote)), block)
 	if owner < 0 {
 		return nil, pool, ReasonNoMapping
 	}
@@ -36,12 +36,12 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		}
 	}
 	space := spaceOf(h)
-	s, pool, why := c.holder(h.Dst, h.DstPort)
+	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
+	remote := remoteOf(space, h.Src, h.SrcPort)
+	s, pool, why := c.holder(external, remote)
 	if why != ReasonNone {
 		return Drop, why
 	}
-	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
-	remote := remoteOf(space, h.Src, h.SrcPort)
 	seg := segmentOf(h)
 	internal, realm, known := s.table.Inbound(space, external, remote, &seg, s.tick)
 	if !known {
@@ -57,11 +57,11 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 // admit makes the session of a packet from a remote endpoint that the mapping
 // has not been used with, if the filtering lets it in (RFC 4787 section 5). The caller has locked the shard.
 func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Space, external, remote mapping.Endpoint, seg mapping.Segment) (mapping.Endpoint, uint16, Reason) {
-	m, ok := s.table.Holder(space, external)
+	e := c.e
+	m, ok := s.table.Holder(space, external, e.pools[pool].selection.class(remote))
 	if !ok {
 		return mapping.Endpoint{}, 0, ReasonNoMapping
 	}
-	e := c.e
 	switch e.pools[pool].cfg.Filtering {
 	case AddressDependent:
 		if !s.table.Permitted(space, external, remote.Addr) {
@@ -77,10 +77,10 @@ func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Spa
 		return mapping.Endpoint{}, 0, ReasonNoSession
 	}
 	o := opening{
-		key:   subscriberKey{m.Internal.Addr, m.Realm, uint16(pool)},
-		space: space, internal: m.Internal, remote: remote, seg: seg,
+		key:   subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class},
+		space: space, internal: m.Internal, remote: remote, scope: m.Scope, seg: seg,
 	}
-	if why := e.begin(s, &o, external, m.Scope, true); why != ReasonNone {
+	if why := e.begin(s, &o, external, true); why != ReasonNone {
 		return mapping.Endpoint{}, 0, why
 	}
 	return m.Internal, m.Realm, ReasonNone

@@ -59,7 +59,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if !ok {
 				return fmt.Errorf("mapping %v to %v, which is in no pool", m.Internal, m.External)
 			}
-			key := subscriberKey{m.Internal.Addr, m.Realm, uint16(pool)}
+			key := subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class}
 			sub := s.subs[key]
 			if sub == nil {
 				return fmt.Errorf("mapping of %v without a subscriber", m.Internal)
@@ -67,7 +67,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if e.shardOf(m.Realm, m.Internal.Addr) != s {
 				return fmt.Errorf("mapping of %v in a foreign shard", m.Internal)
 			}
-			if _, ok := sub.holding.BlockOf(position, m.External.Port); !ok {
+			if _, ok := sub.holding.BlockOf(e.pools[pool].place(position, m.Class), m.External.Port); !ok {
 				return fmt.Errorf("mapping of %v to %v, whose block it does not hold", m.Internal, m.External)
 			}
 			ports[held{key, m.Space}]++
@@ -79,7 +79,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 		states, part = s.table.AppendSessions(states[:0], part)
 		for _, st := range states {
 			pool, _, _ := e.external.find(st.External.Addr)
-			sessions[subscriberKey{st.Internal.Addr, st.Realm, uint16(pool)}]++
+			sessions[subscriberKey{st.Internal.Addr, st.Realm, uint16(pool), e.pools[pool].selection.class(st.Remote)}]++
 		}
 	}
 	for i, sub := range s.order {

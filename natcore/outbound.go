@@ -52,9 +52,10 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 			return Drop, ReasonRuleDrop
 		}
 		var why Reason
+		scope, class := c.e.pools[r.pool].scope(remote)
 		o := opening{
-			key:   subscriberKey{h.Src, uint16(p.Realm), uint16(r.pool)},
-			space: space, internal: internal, remote: remote, seg: seg,
+			key:   subscriberKey{h.Src, uint16(p.Realm), uint16(r.pool), class},
+			space: space, internal: internal, remote: remote, scope: scope, seg: seg,
 		}
 		if external, why = c.open(s, h, &o); why != ReasonNone {
 			return Drop, why
@@ -74,11 +75,12 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	return Hairpin, ReasonNone
 }
 
-// opening is what a new outbound session needs to know.
+// opening is what a new session needs to know.
 type opening struct {
 	key              subscriberKey
 	space            portblock.Space
 	internal, remote mapping.Endpoint
+	scope            mapping.Endpoint // of the mapping
 	seg              mapping.Segment
 }
 
@@ -107,18 +109,18 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (mapping.Endpoint,
 		return mapping.Endpoint{}, ReasonNoSession
 	}
 	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
-	s.ended = s.table.Close(o.key.realm, o.space, o.internal, o.remote, s.tick, s.ended[:0])
-	e.settle(s, s.ended)
+	if old, ok := s.table.Close(o.key.realm, o.space, o.internal, o.remote); ok {
+		e.sessionEnded(s, &old)
+	}
 	if !e.sessionsLeft(s.subs[o.key]) {
 		return mapping.Endpoint{}, ReasonSessionLimit
 	}
 
-	scope := e.pools[o.key.pool].cfg.Mapping.scope(o.remote)
-	external, why := c.mapped(s, o.key, o.space, o.internal, scope)
+	external, why := c.mapped(s, o.key, o.space, o.internal, o.scope)
 	if why != ReasonNone {
 		return external, why
 	}
-	return external, e.begin(s, o, external, scope, false)
+	return external, e.begin(s, o, external, false)
 }
 
 // mapped returns the external endpoint of an internal one, from its mapping or a new one.
@@ -140,12 +142,12 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		return mapping.Endpoint{}, why
 	}
 	m := mapping.Mapping{
-		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
+		Realm: key.realm, Space: space, Internal: internal, Scope: scope, Class: key.class,
 		External: mapping.Endpoint{Addr: sub.external, Port: port},
 	}
 	if !s.table.AddMapping(m) {
 		// Another caller mapped the endpoint while the shard was unlocked.
-		_ = sub.holding.ReturnPort(space, sub.lease.Position(), port, s.now)
+		_ = sub.holding.ReturnPort(space, c.e.pools[key.pool].place(sub.lease.Position(), key.class), port, s.now)
 		external, _ = s.table.Mapped(key.realm, space, internal, scope)
 		return external, ReasonNone
 	}
@@ -160,7 +162,7 @@ func (e *Engine) sessionsLeft(sub *subscriber) bool {
 }
 
 // begin enters a session of a mapping into the table, within the limits. The caller holds mu.
-func (e *Engine) begin(s *shard, o *opening, external, scope mapping.Endpoint, fromRemote bool) Reason {
+func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint, fromRemote bool) Reason {
 	sub := s.subs[o.key]
 	if sub == nil {
 		return ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
@@ -171,8 +173,10 @@ func (e *Engine) begin(s *shard, o *opening, external, scope mapping.Endpoint, f
 	session := mapping.Session{
 		Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Remote: o.remote,
 	}
-	permits := e.pools[o.key.pool].cfg.Filtering == AddressDependent
-	if s.table.Open(&session, scope, &o.seg, fromRemote, permits, s.tick) {
+	if s.table.Open(&session, o.scope, &o.seg, fromRemote, s.tick) {
+		if e.pools[o.key.pool].cfg.Filtering == AddressDependent {
+			s.table.Permit(o.space, external, o.remote.Addr)
+		}
 		sub.sessions++
 		e.sessions.Add(1)
 		s.counts.sessions++

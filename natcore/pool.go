@@ -21,15 +21,16 @@ type pool struct {
 
 	mu        sync.Mutex
 	alloc     *alloc.Pool
-	addresses map[uint32]*portblock.Address // by position, once used
+	addresses map[uint32]*portblock.Address // by place, once used
 	cooling   []cooling                     // in the order in which their guard times end
-	owners    []atomic.Pointer[ownerPage]
+	owners    []atomic.Pointer[ownerPage]   // by place
+	selection *selection
 }
 
-// cooling notes that a block of an address becomes free.
+// cooling notes that a block becomes free.
 type cooling struct {
-	position uint32
-	free     time.Time
+	place uint32
+	free  time.Time
 }
 
 // ownersPerPage is the number of addresses whose owners are allocated together.
@@ -55,7 +56,11 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	if err = errors.Join(err, err2); err != nil {
 		return nil, err
 	}
-	p.owners = make([]atomic.Pointer[ownerPage], (p.alloc.Positions()+ownersPerPage-1)/ownersPerPage)
+	if p.selection, err = newSelection(&cfg, p.alloc, fmt.Sprintf("Pools[%d].", index)); err != nil {
+		return nil, err
+	}
+	places := p.alloc.Positions() * uint64(p.selection.classes())
+	p.owners = make([]atomic.Pointer[ownerPage], (places+ownersPerPage-1)/ownersPerPage)
 	return p, nil
 }
 
@@ -89,12 +94,12 @@ func prefixed(path string, err error) error {
 }
 
 // owner returns the shard that holds a block, or -1.
-func (p *pool) owner(position uint32, block int) int {
-	page := p.owners[position/ownersPerPage].Load()
+func (p *pool) owner(place uint32, block int) int {
+	page := p.owners[place/ownersPerPage].Load()
 	if page == nil {
 		return -1
 	}
-	blocks := page[position%ownersPerPage]
+	blocks := page[place%ownersPerPage]
 	if block >= len(blocks) {
 		return -1
 	}
@@ -103,15 +108,16 @@ func (p *pool) owner(position uint32, block int) int {
 
 // setOwner notes which shard holds a block; -1 is nobody. The caller holds the lock.
 // Pages are replaced rather than changed, because packets read them without it.
-func (p *pool) setOwner(position uint32, b portblock.Block, shard int) {
-	slot := &p.owners[position/ownersPerPage]
+func (p *pool) setOwner(b portblock.Block, shard int) {
+	place := b.Address()
+	slot := &p.owners[place/ownersPerPage]
 	page := slot.Load()
-	if page == nil || page[position%ownersPerPage] == nil {
+	if page == nil || page[place%ownersPerPage] == nil {
 		fresh := &ownerPage{}
 		if page != nil {
 			*fresh = *page
 		}
-		fresh[position%ownersPerPage] = make([]atomic.Uint32, p.layout.Blocks())
+		fresh[place%ownersPerPage] = make([]atomic.Uint32, p.layout.Blocks())
 		slot.Store(fresh)
 		page = fresh
 	}
@@ -119,22 +125,21 @@ func (p *pool) setOwner(position uint32, b portblock.Block, shard int) {
 	first, _ := p.layout.Locate(set.First())
 	last, _ := p.layout.Locate(set.Last())
 	for n := first; n <= last; n++ {
-		page[position%ownersPerPage][n].Store(uint32(shard + 1))
+		page[place%ownersPerPage][n].Store(uint32(shard + 1))
 	}
 }
 
 // grant is a block that a subscriber may use once its record is accepted.
 type grant struct {
-	block    portblock.Block
-	position uint32
-	lease    alloc.Lease
-	leased   bool // the lease is new with this grant
+	block  portblock.Block
+	lease  alloc.Lease
+	leased bool // the lease is new with this grant
 }
 
 // take takes a block for a subscriber: on the address that it is paired with,
-// or, with no lease, on an address that the pool chooses. On a refusal nothing has changed but
+// or, with no lease, on an address that is chosen for it. On a refusal nothing has changed but
 // the pool's knowledge of which addresses have room.
-func (p *pool) take(lease alloc.Lease, want portblock.Want, shard int, now time.Time) (grant, Reason) {
+func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, shard int, now time.Time) (grant, Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.thaw(now)
@@ -142,40 +147,50 @@ func (p *pool) take(lease alloc.Lease, want portblock.Want, shard int, now time.
 	for {
 		if !lease.IsValid() {
 			var err error
-			if g.lease, err = p.alloc.Take(alloc.LeastLoaded); err != nil {
+			if g.lease, err = p.choose(key); err != nil {
 				return grant{}, ReasonAddressesExhausted
 			}
 			g.leased = true
 		}
-		g.position = g.lease.Position()
-		a := p.address(g.position)
+		a := p.address(p.place(g.lease.Position(), key.class))
 		var err error
 		g.block, err = a.TakeBlockOf(uint64(shard)+1, want, now)
-		room := a.HasRoom(want, now)
-		if !room {
-			p.alloc.SetRoom(g.position, false)
+		if err == nil {
+			p.setOwner(g.block, shard)
+		}
+		// With classes an address is chosen by the subscriber alone, so room does not steer the choice.
+		full := p.selection == nil && !a.HasRoom(want, now)
+		if full {
+			p.alloc.SetRoom(g.lease.Position(), false)
 		}
 		if err == nil {
-			p.setOwner(g.position, g.block, shard)
 			return g, ReasonNone
 		}
 		if lease.IsValid() {
 			return grant{}, ReasonBlocksExhausted
 		}
 		_ = p.alloc.Return(g.lease) // taken a moment ago: cannot fail
-		if room {
+		if !full {
 			return grant{}, ReasonBlocksExhausted
 		}
 	}
+}
+
+// choose leases an address for a subscriber that has none. The caller holds the lock.
+func (p *pool) choose(key subscriberKey) (alloc.Lease, error) {
+	if p.selection == nil {
+		return p.alloc.Take(alloc.LeastLoaded)
+	}
+	return p.alloc.TakeAddress(p.alloc.Address(p.selection.position(key.addr)))
 }
 
 // cancel takes a grant back whose record was refused.
 func (p *pool) cancel(g grant) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.setOwner(g.position, g.block, -1)
-	_ = p.address(g.position).CancelBlock(g.block)
-	p.alloc.SetRoom(g.position, true)
+	p.setOwner(g.block, -1)
+	_ = p.address(g.block.Address()).CancelBlock(g.block)
+	p.alloc.SetRoom(g.lease.Position(), true)
 	if g.leased {
 		_ = p.alloc.Return(g.lease)
 	}
@@ -185,13 +200,11 @@ func (p *pool) cancel(g grant) {
 func (p *pool) cool(b portblock.Block, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	position := b.Address()
-	a := p.address(position)
-	p.setOwner(position, b, -1)
-	if a.CoolBlock(b, now) != nil {
-		return
+	p.setOwner(b, -1)
+	if p.address(b.Address()).CoolBlock(b, now) != nil {
+		return // not reached: who releases a block holds it
 	}
-	p.cooling = append(p.cooling, cooling{position, now.Add(max(p.layout.Config().GuardTime, 0))})
+	p.cooling = append(p.cooling, cooling{b.Address(), now.Add(max(p.layout.Config().GuardTime, 0))})
 	p.thaw(now)
 }
 
@@ -199,7 +212,7 @@ func (p *pool) cool(b portblock.Block, now time.Time) {
 func (p *pool) thaw(now time.Time) {
 	n := 0
 	for n < len(p.cooling) && !p.cooling[n].free.After(now) {
-		p.alloc.SetRoom(p.cooling[n].position, true)
+		p.alloc.SetRoom(p.cooling[n].place/uint32(p.selection.classes()), true)
 		n++
 	}
 	p.cooling = p.cooling[n:]
@@ -219,12 +232,17 @@ func (p *pool) since(b portblock.Block, now time.Time) time.Time {
 	return p.address(b.Address()).Owner(p.layout.SetOf(b).First(), now).Since
 }
 
-// address returns the block states of an address, all free at first use. The caller holds the lock.
-func (p *pool) address(position uint32) *portblock.Address {
-	a := p.addresses[position]
+// place numbers the port spaces of a pool: each address has one for each class of remotes.
+func (p *pool) place(position uint32, class uint16) uint32 {
+	return position*uint32(p.selection.classes()) + uint32(class)
+}
+
+// address returns the block states of a place, all free at first use. The caller holds the lock.
+func (p *pool) address(place uint32) *portblock.Address {
+	a := p.addresses[place]
 	if a == nil {
-		a = p.layout.NewAddress(position)
-		p.addresses[position] = a
+		a = p.layout.NewAddress(place)
+		p.addresses[place] = a
 	}
 	return a
 }

@@ -96,7 +96,9 @@ func TestRules(t *testing.T) {
 		l := &ledger{owner: map[tuple]netip.AddrPort{}, until: map[tuple]time.Time{}}
 		refusing := false
 		anyKind := func() kind { return kind(rapid.IntRange(0, 2).Draw(t, "kind")) }
-		host := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(2, 9).Draw(t, "host"))}) }
+		host := func() netip.Addr {
+			return netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(2, 9).Draw(t, "host"))})
+		}
 		internal := func() netip.AddrPort { return endpoint(host(), 40000+rapid.IntRange(0, 24).Draw(t, "port")) }
 		remote := func() netip.AddrPort {
 			return endpoint(rapid.SampledFrom([]netip.Addr{server1, server2}).Draw(t, "server"), rapid.SampledFrom([]int{53, 443}).Draw(t, "remote port"))

@@ -30,7 +30,8 @@ type shard struct {
 	now     time.Time // the latest seen: time never runs backwards in here
 	tick    mapping.Tick
 	counts  counters
-	ended   []mapping.Ended // scratch
+	ended   []mapping.Session // scratch of Expire
+	lapsed  []mapping.Mapping
 	idle    []portblock.Block
 	pending []release // blocks whose release record the log refused, guarded by grants
 }
@@ -131,11 +132,11 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	s.mu.Unlock()
 
 	p := e.pools[key.pool]
-	g, why := p.take(lease, want, s.index, now)
+	g, why := p.take(key, lease, want, s.index, now)
 	var lost, refused bool
 	var external uint32
 	if why == ReasonNone {
-		external = number4(p.external(g.position))
+		external = number4(p.external(g.lease.Position()))
 		r := e.record(logging.BlockAllocated, key, external, g.block, used, now)
 		r.Reason = logging.ReasonOutbound
 		if err := e.cfg.Log.Append(&r); err != nil {

@@ -11,12 +11,13 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// subscriberKey tells a subscriber: an internal address in a realm, and the
-// pool that serves it there.
+// subscriberKey tells a subscriber: an internal address in a realm, the pool
+// that serves it there, and the class of remotes where the pool has several.
 type subscriberKey struct {
 	addr  uint32
 	realm uint16
 	pool  uint16
+	class uint16
 }
 
 // subscriber is what one internal address holds in one pool. It exists while it
@@ -37,7 +38,7 @@ func (e *Engine) record(kind logging.Kind, k subscriberKey, external uint32, b p
 	return logging.Record{
 		Kind: kind, Time: logging.MillisOf(now), Spaces: logging.AllSpaces,
 		Instance: e.cfg.Instance, Host: e.cfg.Host, Epoch: e.cfg.HostEpoch,
-		PoolID: p.cfg.ID, Pool: p.cfg.Name, Realm: e.realmName(k.realm),
+		PoolID: p.cfg.ID, Pool: p.cfg.Name, Class: uint32(k.class), Realm: e.realmName(k.realm),
 		Subscriber: mapping.Addr4(k.addr), External: mapping.Addr4(external),
 		First: set.First(), Last: set.Last(),
 		Used: uint32(used), Max: uint32(p.layout.Config().MaxBlocks),
@@ -53,10 +54,12 @@ func (e *Engine) realmName(realm uint16) string {
 	return strconv.Itoa(int(realm))
 }
 
-// SubscriberInfo tells what one subscriber holds in one pool.
+// SubscriberInfo tells what one subscriber holds in one pool, and in one class
+// of remotes where the pool has several (PoolConfig.Remotes).
 type SubscriberInfo struct {
 	Realm Realm
 	Pool  string
+	Class uint16
 	// Internal is the subscriber's address.
 	Internal netip.Addr
 	// External is the address that the subscriber is paired with.
@@ -69,7 +72,7 @@ type SubscriberInfo struct {
 
 func (e *Engine) info(s *subscriber) SubscriberInfo {
 	i := SubscriberInfo{
-		Realm: Realm(s.key.realm), Pool: e.pools[s.key.pool].cfg.Name,
+		Realm: Realm(s.key.realm), Pool: e.pools[s.key.pool].cfg.Name, Class: s.key.class,
 		Internal: mapping.Addr4(s.key.addr), External: mapping.Addr4(s.external),
 		Blocks: s.holding.Blocks(), Sessions: s.sessions,
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -161,12 +162,38 @@ func (c *Config) completePools(f *faults) {
 		if p.Blocks.Spaces != 0 && p.Blocks.Spaces != portblock.TCP.Set()|portblock.UDP.Set()|portblock.ICMP.Set() {
 			f.add(field("Blocks.Spaces"), p.Blocks.Spaces, "must be all spaces or zero: the engine translates TCP, UDP and ICMP")
 		}
+		p.completeMasks(f, field)
 		p.Blocks.Pool = uint16(i)
 		var key [16]byte
 		_, _ = keys.Read(key[:]) // never fails
 		if p.Blocks.OrderKey == ([16]byte{}) {
 			p.Blocks.OrderKey = key
 		}
+	}
+}
+
+// maxClassBits bounds the classes of remotes: a mapping keeps its class in 16 bits.
+const maxClassBits = 16
+
+func (p *PoolConfig) completeMasks(f *faults, field func(string) string) {
+	none := flowmask.Mask{}
+	if p.Select != none && (p.Select.Fields() != flowmask.SrcIP || p.Select.Ones() > flowmask.MaxIndexBits || p.Select.Is6()) {
+		f.add(field("Select"), p.Select, "must have src-ip as its only field, IPv4, with at most 24 bits")
+	}
+	if p.Remotes == none {
+		return
+	}
+	if p.Remotes.Fields()&^(flowmask.DstIP|flowmask.DstPort) != 0 || p.Remotes.Ones() > maxClassBits || p.Remotes.Is6() {
+		f.add(field("Remotes"), p.Remotes, "must have no fields but dst-ip and dst-port, IPv4, with at most 16 bits")
+	}
+	if p.Select == none {
+		f.add(field("Select"), p.Select, "must choose the address where Remotes makes classes: all classes of a subscriber share it")
+	}
+	if p.Mapping == AddressDependent {
+		f.add(field("Mapping"), p.Mapping, "must not be AddressDependent where Remotes makes classes: a class may depend on the port")
+	}
+	if p.SubscribersPerAddress != 0 {
+		f.add(field("SubscribersPerAddress"), p.SubscribersPerAddress, "must be zero where Select chooses the address")
 	}
 }
 
