@@ -40,25 +40,36 @@ type Harness struct {
 	Stall func(stall bool)
 }
 
-// patience is how long an Append may take that is to return quickly.
-const patience = 5 * time.Second
+// patience is how long ten thousand calls of Append may take on a stalled sink.
+var patience = 5 * time.Second
 
 // Run checks the log that open returns; each check gets one of its own.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
-	for _, c := range []struct {
-		name  string
-		check func(*testing.T, Harness)
-	}{
-		{"EveryKind", everyKind},
-		{"Extremes", extremes},
-		{"Reuse", reuse},
-		{"Twice", twice},
-		{"Concurrent", concurrent},
-		{"Fails", fails},
-		{"Stalls", stalls},
-	} {
+	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) { c.check(t, open(t)) })
 	}
+}
+
+var checks = []struct {
+	name  string
+	check func(reporter, Harness)
+}{
+	{"EveryKind", everyKind},
+	{"Extremes", extremes},
+	{"Reuse", reuse},
+	{"Twice", twice},
+	{"Concurrent", concurrent},
+	{"Fails", fails},
+	{"Stalls", stalls},
+}
+
+// reporter is what the checks use of a testing.T.
+type reporter interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	SkipNow()
 }
 
 // Records returns one record of each kind, all of which logging.Record.Check
@@ -93,7 +104,7 @@ func Records() []logging.Record {
 }
 
 // mustAccept appends a copy of r, which no log may change.
-func mustAccept(t *testing.T, h Harness, r logging.Record) {
+func mustAccept(t reporter, h Harness, r logging.Record) {
 	t.Helper()
 	given := r
 	if err := h.Log.Append(&given); err != nil {
@@ -104,7 +115,7 @@ func mustAccept(t *testing.T, h Harness, r logging.Record) {
 	}
 }
 
-func mustHold(t *testing.T, h Harness, want []logging.Record) {
+func mustHold(t reporter, h Harness, want []logging.Record) {
 	t.Helper()
 	if h.Accepted == nil {
 		return
@@ -122,7 +133,7 @@ func mustHold(t *testing.T, h Harness, want []logging.Record) {
 	}
 }
 
-func everyKind(t *testing.T, h Harness) {
+func everyKind(t reporter, h Harness) {
 	for _, r := range Records() {
 		mustAccept(t, h, r)
 	}
@@ -131,7 +142,7 @@ func everyKind(t *testing.T, h Harness) {
 
 // extremes appends legal values at their limits and text with the characters
 // that the formats give a meaning.
-func extremes(t *testing.T, h Harness) {
+func extremes(t reporter, h Harness) {
 	wide, odd := Records()[0], Records()[0]
 	wide.First, wide.Last, wide.Step = 0, 65535, 0
 	wide.Instance, wide.PoolID, wide.Class, wide.Used, wide.Max, wide.Suppressed = 1<<32-1, 1<<32-1, 1<<32-1, 1<<32-1, 1<<32-1, 1<<32-1
@@ -146,12 +157,12 @@ func extremes(t *testing.T, h Harness) {
 }
 
 // reuse writes over the one Record that it appends, as engines do.
-func reuse(t *testing.T, h Harness) {
+func reuse(t reporter, h Harness) {
 	var r logging.Record
 	for _, want := range Records() {
 		r = want
 		if err := h.Log.Append(&r); err != nil {
-			t.Fatal(err)
+			t.Fatalf("Append(%v) = %v, want it accepted", want.Kind, err)
 		}
 		r = logging.Record{Kind: 255, Pool: "written over"}
 	}
@@ -160,7 +171,7 @@ func reuse(t *testing.T, h Harness) {
 
 // twice offers one record again, as a caller does that missed the answer. A log
 // may keep it twice.
-func twice(t *testing.T, h Harness) {
+func twice(t reporter, h Harness) {
 	r := Records()[1]
 	mustAccept(t, h, r)
 	if err := h.Log.Append(&r); err != nil {
@@ -182,7 +193,7 @@ func twice(t *testing.T, h Harness) {
 
 // concurrent appends from many goroutines; none is lost or mixed with another,
 // and the order of each goroutine stays.
-func concurrent(t *testing.T, h Harness) {
+func concurrent(t reporter, h Harness) {
 	const workers, each = 8, 50
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -217,7 +228,7 @@ func concurrent(t *testing.T, h Harness) {
 
 // fails breaks the sink: what is refused must not be held, what was accepted
 // before or after must be.
-func fails(t *testing.T, h Harness) {
+func fails(t reporter, h Harness) {
 	if h.Fail == nil {
 		t.SkipNow()
 	}
@@ -237,7 +248,7 @@ func fails(t *testing.T, h Harness) {
 
 // stalls blocks the sink: Append must go on returning, with a refusal once
 // nothing more can be held, and nothing accepted is lost.
-func stalls(t *testing.T, h Harness) {
+func stalls(t reporter, h Harness) {
 	if h.Stall == nil {
 		t.SkipNow()
 	}
@@ -258,7 +269,7 @@ func stalls(t *testing.T, h Harness) {
 	case <-done:
 	case <-time.After(patience):
 		h.Stall(false)
-		t.Fatal("Append blocks when the sink does")
+		t.Fatalf("Append blocks when the sink does")
 	}
 	h.Stall(false)
 	mustHold(t, h, want)
