@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -27,8 +28,13 @@ type view struct {
 	seen     netip.AddrPort // the same as the server saw it; for ICMP the port is the identifier
 }
 
-// wait bounds each answer that a client waits for.
-const wait = 3 * time.Second
+// wait bounds each answer that a client waits for. A datagram may be lost where
+// a queue is full, as in any network, so clients of UDP and ICMP ask up to
+// tries times within it.
+const (
+	wait  = 3 * time.Second
+	tries = 3
+)
 
 // fetch gets n bytes by HTTP and compares them with the checksum that came with
 // them and with what the seed says.
@@ -86,20 +92,27 @@ func (n *node) udpSocket(ctx context.Context) (*net.UDPConn, error) {
 	return c.(*net.UDPConn), nil
 }
 
-// ask sends one UDP question and waits for the answer.
+// ask sends a UDP question and waits for the answer.
 func (n *node) ask(c *net.UDPConn, to netip.AddrPort, question, answer int) (view, error) {
 	v := view{protocol: "udp", client: n, own: c.LocalAddr().(*net.UDPAddr).AddrPort()}
 	q := make([]byte, max(question, udpQuestionMin))
 	nonce := rand.Uint64()
 	binary.BigEndian.PutUint64(q, nonce)
 	binary.BigEndian.PutUint16(q[8:], uint16(answer))
-	if _, err := c.WriteToUDPAddrPort(q, to); err != nil {
-		return v, err
-	}
 	want := make([]byte, max(answer, udpAnswerMin))
 	binary.BigEndian.PutUint64(want, nonce)
 	randomStream(nonce).Read(want[udpAnswerMin:])
-	got, from, err := receive(c, nonce)
+	var got []byte
+	var from netip.AddrPort
+	var err error
+	for range tries {
+		if _, err := c.WriteToUDPAddrPort(q, to); err != nil {
+			return v, err
+		}
+		if got, from, err = receive(c, nonce, wait/tries); !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
 	v.at = time.Now()
 	switch {
 	case err != nil:
@@ -114,7 +127,7 @@ func (n *node) ask(c *net.UDPConn, to netip.AddrPort, question, answer int) (vie
 }
 
 // receive waits for the datagram that begins with the nonce.
-func receive(c *net.UDPConn, nonce uint64) ([]byte, netip.AddrPort, error) {
+func receive(c *net.UDPConn, nonce uint64, wait time.Duration) ([]byte, netip.AddrPort, error) {
 	buf := make([]byte, maxPacket)
 	c.SetReadDeadline(time.Now().Add(wait))
 	for {
@@ -184,7 +197,8 @@ type bulkTransfer struct {
 	size int64
 }
 
-// openBulk connects and learns which endpoint the server sees.
+// openBulk connects and learns which endpoint the server sees. The deadline of
+// ctx is that of the transfer too.
 func (n *node) openBulk(ctx context.Context, to netip.AddrPort, size int64) (*bulkTransfer, error) {
 	d := &net.Dialer{Timeout: wait}
 	d.SetMultipathTCP(false)
@@ -199,7 +213,9 @@ func (n *node) openBulkWith(ctx context.Context, d *net.Dialer, to netip.AddrPor
 	}
 	b := &bulkTransfer{conn: c, seed: rand.Uint64(), size: size}
 	b.protocol, b.client, b.own = "tcp", n, c.LocalAddr().(*net.TCPAddr).AddrPort()
-	c.SetDeadline(time.Now().Add(15 * time.Second))
+	if end, ok := ctx.Deadline(); ok {
+		c.SetDeadline(end)
+	}
 	hello := binary.BigEndian.AppendUint64(nil, b.seed)
 	hello = binary.BigEndian.AppendUint64(hello, uint64(size))
 	var seen [bulkSeenLen]byte

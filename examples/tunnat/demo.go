@@ -224,7 +224,7 @@ func (d *demo) inTopology(ctx context.Context, out io.Writer) (err error) {
 		d.report(out)
 		d.judge(ctx, out, check{"router", checkRouter})
 	}()
-	if d.server, err = startServer(ctx, d.top.server); err != nil {
+	if d.server, err = startServer(limited, d.top.server); err != nil {
 		return err
 	}
 	defer d.server.close()

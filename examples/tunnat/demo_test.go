@@ -35,6 +35,7 @@ func testDemo(t *testing.T, change func(*demoOptions)) (string, error) {
 
 // TestDemo is tunnat demo, with segments and with single packets.
 func TestDemo(t *testing.T) {
+	needRoot(t)
 	for _, gso := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gso=%v", gso), func(t *testing.T) {
 			out, err := testDemo(t, func(o *demoOptions) { o.offload = gso })

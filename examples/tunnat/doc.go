@@ -47,7 +47,8 @@
 // process, however that dies. Routing rules would stay; they carry protocol
 // 78, by which the next start and tunnat cleanup find those whose device is gone. What
 // a killed run does not undo is net.ipv4.ip_forward. The next router must send
-// packets for the pool to this host; the program does not answer ARP for them.
+// packets for the pool to this host; the program does not answer ARP for them. A
+// firewall on the host must let packets be forwarded into and out of the device.
 //
 // # Records
 //

@@ -60,7 +60,7 @@ func checkHairpinUDP(ctx context.Context, d *demo) (string, error) {
 		if _, err := from.WriteToUDPAddrPort(binary.BigEndian.AppendUint64(nil, nonce), target); err != nil {
 			return err
 		}
-		_, got, err := receive(to, nonce)
+		_, got, err := receive(to, nonce, wait)
 		if err != nil {
 			return fmt.Errorf("%v to %v: %w", source, target, err)
 		}

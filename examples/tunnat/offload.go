@@ -32,7 +32,7 @@ func (n *namespace) checksumsOff(device string) error {
 			return err
 		}
 		defer unix.Close(fd)
-		value := ethtoolValue{cmd: unix.ETHTOOL_STXCSUM}
+		value := ethtoolValue{cmd: unix.ETHTOOL_STXCSUM, data: 0}
 		req := ethtoolIfreq{data: &value}
 		copy(req.name[:unix.IFNAMSIZ-1], device)
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))

@@ -21,6 +21,10 @@ import (
 // iproute2's list has this number.
 const ruleProtocol = 78
 
+// tunQueue is the number of packets that wait in the kernel for the program.
+// The kernel's default, 500, is short of one burst of fragments.
+const tunQueue = 4096
+
 // step is one change of the host's network.
 type step struct {
 	command string // the ip or sysctl command that does the same
@@ -91,8 +95,11 @@ func planHost(n *namespace, o *options) (*hostPlan, error) {
 		if err := n.nl.LinkSetMTU(l, o.mtu); err != nil {
 			return err
 		}
+		if err := n.nl.LinkSetTxQLen(l, tunQueue); err != nil {
+			return err
+		}
 		return n.nl.LinkSetUp(l)
-	}, nil, "ip link set %s mtu %d up", o.tun, o.mtu)
+	}, nil, "ip link set %s mtu %d txqueuelen %d up", o.tun, o.mtu, tunQueue)
 
 	route := func(table int, dst *net.IPNet) func() error {
 		return func() error {

@@ -33,6 +33,7 @@ const (
 // namespace. It tells each client, and remembers, which endpoint it saw.
 type server struct {
 	node    *node
+	until   time.Time // no transfer lasts longer; zero is no bound
 	closers []io.Closer
 	wg      sync.WaitGroup
 
@@ -41,11 +42,12 @@ type server struct {
 	pings map[uint64]netip.AddrPort // source and identifier of each echo request, by nonce
 }
 
-// startServer starts all listeners. The caller closes the server.
+// startServer starts all listeners. No transfer lasts beyond the deadline of
+// ctx. The caller closes the server.
 func startServer(ctx context.Context, n *node) (*server, error) {
 	s := &server{node: n, seen: map[netip.Addr]int{}, pings: map[uint64]netip.AddrPort{}}
-	err := s.start(ctx)
-	if err != nil {
+	s.until, _ = ctx.Deadline()
+	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the server: %w", err), s.close())
 	}
 	return s, nil
@@ -201,7 +203,9 @@ func (s *server) serveBulk(l net.Listener) {
 		}
 		s.wg.Go(func() {
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			if !s.until.IsZero() {
+				c.SetDeadline(s.until)
+			}
 			s.bulk(c)
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -105,9 +106,16 @@ func buildTopology(o owner, clients int) (t *topology, err error) {
 // connect makes links, addresses, routes and the settings of the routers.
 func (t *topology) connect() error {
 	for _, n := range []*node{t.router, t.transit, t.server} {
-		// The kernel bounds the ICMP errors to one destination; a traceroute
-		// of several clients behind one address would lose some.
+		// The kernel bounds the ICMP errors to one destination, and all of them; a
+		// traceroute of several clients behind one address would lose some.
 		if err := n.sysctl("net/ipv4/icmp_ratelimit", "0"); err != nil {
+			return n.failed(err)
+		}
+		err := n.sysctl("net/ipv4/icmp_msgs_per_sec", "100000")
+		if err == nil {
+			err = n.sysctl("net/ipv4/icmp_msgs_burst", "10000")
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // older kernels have one for all namespaces
 			return n.failed(err)
 		}
 	}

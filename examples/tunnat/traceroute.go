@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +52,14 @@ func (n *node) traceroute(ctx context.Context, to netip.Addr, maxHops int) (hops
 		if err := setSocketInt(probes, unix.IPPROTO_IP, unix.IP_TTL, ttl); err != nil {
 			return hops, err
 		}
-		h, err := probe(probes, errs, own, netip.AddrPortFrom(to, uint16(portTrace+ttl)))
+		var h hop
+		var err error
+		for range tries {
+			h, err = probe(probes, errs, own, netip.AddrPortFrom(to, uint16(portTrace+ttl)))
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+		}
 		if err != nil {
 			return hops, fmt.Errorf("ttl %d: %w", ttl, err)
 		}
@@ -69,7 +78,7 @@ func probe(c *net.UDPConn, errs *net.IPConn, own, to netip.AddrPort) (hop, error
 	if _, err := c.WriteToUDPAddrPort([]byte("tunnat traceroute probe"), to); err != nil {
 		return hop{}, err
 	}
-	errs.SetReadDeadline(start.Add(wait))
+	errs.SetReadDeadline(start.Add(wait / tries))
 	buf := make([]byte, maxPacket)
 	for {
 		n, from, err := errs.ReadFromIP(buf)
