@@ -102,15 +102,8 @@ func (p *ipfwParser) parseLine() error {
 	}
 	if token == "set" {
 		// "set N table ..." is about a table; "set enable N" is not.
-		at := p.pos
-		if n, _ := p.next(); n != "" {
-			if word, wpos := p.next(); word == "table" {
-				token, pos = word, wpos
-			}
-		}
-		if token == "set" {
-			p.pos = at
-		}
+		p.next()
+		token, pos = p.next()
 	}
 	if token != "table" {
 		return p.leave()
