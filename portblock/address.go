@@ -280,8 +280,12 @@ func (a *Address) suits(i int, spaces SpaceSet, groups bool) bool {
 
 // lease makes a free block heating.
 func (a *Address) lease(u int, further bool, owner uint64) Block {
+	return a.leaseSize(u, a.layout.big(further), owner)
+}
+
+func (a *Address) leaseSize(u int, big bool, owner uint64) Block {
 	number := uint16(u)
-	if a.layout.big(further) {
+	if big {
 		number |= bigBlock
 	}
 	n := a.layout.blockUnits(number)
@@ -442,6 +446,23 @@ func (a *Address) CoolBlock(b Block, now time.Time) error {
 	return nil
 }
 
+// CoolAll makes all free blocks cool, without an owner, and returns how many
+// that are, in units of the smaller size. It is for a start without knowledge
+// of what was in use before: RFC 6888 REQ-8 wants ports that were in use at a
+// loss of state to rest as well.
+func (a *Address) CoolAll(now time.Time) int {
+	a.advance(now)
+	n := 0
+	for u := range a.layout.units {
+		if getBit(a.free, u) {
+			n++
+			// It cannot fail: the lease is new.
+			_ = a.CoolBlock(a.leaseSize(u, false, 0), now)
+		}
+	}
+	return n
+}
+
 // NextFree returns when the next cooling block becomes free, and false when
 // none is cooling.
 func (a *Address) NextFree() (time.Time, bool) {
@@ -490,15 +511,15 @@ type Conflict struct {
 
 // SetReserved replaces the reserved ports of this address and appends the
 // heating blocks that hold ports reserved by r and not before; their owners'
-// Holdings are told by Holding.SetReserved. Nil means the layout's own; a set
-// cut for another layout panics, for it cannot come from input.
-func (a *Address) SetReserved(r *Reserved, dst []Conflict, now time.Time) []Conflict {
+// Holdings are told by Holding.SetReserved. Nil means the layout's own. A set
+// cut for another layout is refused with ErrForeign and changes nothing.
+func (a *Address) SetReserved(r *Reserved, dst []Conflict, now time.Time) ([]Conflict, error) {
 	a.advance(now)
 	if r == nil {
 		r = a.layout.reserved
 	}
 	if r.layout != a.layout {
-		panic("portblock: Reserved of another layout")
+		return dst, ErrForeign
 	}
 	old := a.reserved
 	a.reserved = r
@@ -508,7 +529,7 @@ func (a *Address) SetReserved(r *Reserved, dst []Conflict, now time.Time) []Conf
 			dst = append(dst, Conflict{rec.owner, Block{a.index, rec.gen, rec.number, a.layout.cfg.Pool}})
 		}
 	}
-	return dst
+	return dst, nil
 }
 
 func (a *Address) newlyReserved(old *Reserved, number uint16) bool {

@@ -21,6 +21,57 @@ func mustLayout(t testing.TB, c Config) *Layout {
 	return l
 }
 
+// checkDumps compares pages with the whole, and the merged ranges of a state
+// with the rows (H44, H45).
+func (m *addressMachine) checkDumps(t *rapid.T) {
+	var pages []BlockInfo
+	for n := 0; n >= 0; {
+		limit := rapid.IntRange(1, 9).Draw(t, "page")
+		before := len(pages)
+		if pages, n = m.a.AppendBlocks(pages, n, limit, ms(m.now)); len(pages)-before > limit {
+			t.Fatal("a page is too long")
+		}
+		if n >= 0 && limit > 3 { // the rest at once
+			if pages, n = m.a.AppendBlocks(pages, n, 5000, ms(m.now)); n >= 0 {
+				t.Fatal("a dump does not end")
+			}
+		}
+	}
+	all := slices.Collect(m.a.Blocks(ms(m.now)))
+	if !slices.Equal(pages, all) {
+		t.Fatalf("%d blocks in pages, %d in all", len(pages), len(all))
+	}
+	state := rapid.SampledFrom([]State{Free, Heating, Cooling}).Draw(t, "state")
+	free, _ := m.g.units()
+	var got, want []int
+	for r := range m.a.Ranges(state, ms(m.now)) {
+		for p := int(r.First()); p <= int(r.Last()); p++ {
+			got = append(got, p)
+		}
+	}
+	for p := range m.g.rows {
+		r := &m.g.rows[p]
+		if r.unit < 0 || !(goldUsable(m.l, nil, TCP, p) || goldUsable(m.l, nil, UDP, p) || goldUsable(m.l, nil, ICMP, p)) {
+			continue
+		}
+		st := Unusable
+		switch {
+		case r.lease.IsValid() && r.cool:
+			st = Cooling
+		case r.lease.IsValid():
+			st = Heating
+		case free[r.unit]:
+			st = Free
+		}
+		if st == state {
+			want = append(want, p)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("%v ports in the dump: %d, want %d", state, len(got), len(want))
+	}
+}
+
 // addressConfigs covers all schemes, one and two block sizes, and ranges
 // whose ends cut blocks.
 func addressConfigs() []Config {
@@ -234,8 +285,8 @@ func (m *addressMachine) reserve(t *rapid.T) {
 			}
 		}
 	}
-	got := m.a.SetReserved(res, nil, ms(m.now))
-	if len(got) != len(want) {
+	got, err := m.a.SetReserved(res, nil, ms(m.now))
+	if err != nil || len(got) != len(want) {
 		t.Fatalf("%d conflicts, want %d", len(got), len(want))
 	}
 	for _, c := range got {
@@ -252,7 +303,9 @@ func (m *addressMachine) restore(t *rapid.T) {
 	if err != nil || n != len(snap) {
 		t.Fatalf("RestoreAddress: %d bytes of %d, %v", n, len(snap), err)
 	}
-	a.SetReserved(m.a.Reserved(), nil, ms(m.now))
+	if _, err := a.SetReserved(m.a.Reserved(), nil, ms(m.now)); err != nil {
+		t.Fatal(err)
+	}
 	m.a = a
 }
 
@@ -321,6 +374,7 @@ func (m *addressMachine) check(t *rapid.T) {
 	if m.a.FreeBlocks(ms(m.now)) != want.Free || m.a.InUse(ms(m.now)) != (want.Heating+want.Cooling > 0) {
 		t.Fatal("FreeBlocks or InUse is wrong")
 	}
+	m.checkDumps(t)
 	for b := range m.a.Blocks(ms(m.now)) {
 		o := state[b.Number]
 		if b.State != o.State || b.Owner != o.Owner || b.Block != o.Block || b.State == Cooling && b.Until.Sub(b.Since) != m.l.Config().GuardTime {

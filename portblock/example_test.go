@@ -187,10 +187,12 @@ func ExampleAddress_SetReserved() {
 		fmt.Println(err)
 		return
 	}
-	for _, c := range address.SetReserved(reserved, nil, start) {
+	blocks, _ := address.SetReserved(reserved, nil, start)
+	for _, c := range blocks {
 		fmt.Println("block of", c.Owner)
 	}
-	for _, c := range holding.SetReserved(0, reserved, nil, start) {
+	ports, _ := holding.SetReserved(0, reserved, nil, start)
+	for _, c := range ports {
 		fmt.Println("live:", c.Space, c.Port.Number)
 	}
 	p, _ := holding.TakePort(portblock.TCP, 0, nil, start)

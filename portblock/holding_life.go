@@ -135,16 +135,16 @@ type PortConflict struct {
 // SetReserved tells the holding that the reserved ports of an address are r
 // (nil: the layout's own) and appends the live ports that are newly reserved:
 // they live on, and are not given again after their return. Ports that are
-// reserved no more are free at once. A set cut for another layout panics, for
-// it cannot come from input.
-func (h *Holding) SetReserved(address uint32, r *Reserved, dst []PortConflict, now time.Time) []PortConflict {
+// reserved no more are free at once. A set cut for another layout is refused
+// with ErrForeign and changes nothing.
+func (h *Holding) SetReserved(address uint32, r *Reserved, dst []PortConflict, now time.Time) ([]PortConflict, error) {
 	h.advance(now)
 	l := h.layout
 	if r == nil {
 		r = l.reserved
 	}
 	if r.layout != l {
-		panic("portblock: Reserved of another layout")
+		return dst, ErrForeign
 	}
 	for slot := range h.blocks {
 		b := &h.blocks[slot]
@@ -157,7 +157,7 @@ func (h *Holding) SetReserved(address uint32, r *Reserved, dst []PortConflict, n
 			}
 		}
 	}
-	return dst
+	return dst, nil
 }
 
 func (h *Holding) reserveIn(slot int, s Space, r *Reserved, dst []PortConflict) []PortConflict {

@@ -600,7 +600,9 @@ func (w *world) reserve(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.addr[ai].SetReserved(res, nil, ms(w.now))
+	if _, err := w.addr[ai].SetReserved(res, nil, ms(w.now)); err != nil {
+		t.Fatal(err)
+	}
 	var want []goldPort
 	for _, k := range w.livePorts() {
 		if int(k.addr) == ai && w.usable(k.addr, k.s, k.port) && !goldUsable(w.l, rules, k.s, k.port) {
@@ -610,7 +612,11 @@ func (w *world) reserve(t *rapid.T) {
 	w.rules[ai] = rules
 	n := 0
 	for _, h := range w.hold {
-		for _, c := range h.SetReserved(uint32(ai), res, nil, ms(w.now)) {
+		conflicts, err := h.SetReserved(uint32(ai), res, nil, ms(w.now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range conflicts {
 			n++
 			if !slices.Contains(want, goldPort{c.Space, c.Port.Address, int(c.Port.Number)}) {
 				t.Fatalf("%+v does not conflict", c)
@@ -635,7 +641,9 @@ func (w *world) restore(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.SetReserved(w.addr[ai].Reserved(), nil, ms(w.now))
+	if _, err := a.SetReserved(w.addr[ai].Reserved(), nil, ms(w.now)); err != nil {
+		t.Fatal(err)
+	}
 	w.addr[ai] = a
 }
 
