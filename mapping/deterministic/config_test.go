@@ -156,6 +156,14 @@ func TestH5_top_of_the_space_and_limits(t *testing.T) {
 	}
 	_, err := New(Config{Internal: Spans("2001:db8::/16"), External: Spans("0.0.0.0/0"), SubscriberBits: 65})
 	require.Error(t, err)
+	// The bottom is no neighbour of the top.
+	m = mustNew(t, Config{Internal: Spans("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127", "::/127", "8000::/127"), SubscriberBits: 128, External: Spans("192.0.2.1")})
+	for i, host := range []string{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::", "::1", "8000::", "8000::1"} {
+		n, err := m.Number(addr(host))
+		require.NoError(t, err)
+		require.Equal(t, uint64(i), n)
+		require.Equal(t, host+"/128", m.Subscriber(n).String())
+	}
 }
 
 func TestSpan(t *testing.T) {

@@ -12,6 +12,7 @@
 //     IPv6 prefix of any length, so NAT64 and DS-Lite use the same maps.
 //   - Set: up to thousands of maps, keyed by realm, none of which overlap.
 //   - Rule: the Basic Mapping Rule of MAP-E and MAP-T (RFC 7597, RFC 7599).
+//   - Static: endpoints one to one, for static NAT and forwarding of port ranges.
 //   - Epoch, History, Prove: versions of a map, who had what at a time, and
 //     whether a change lets a port change owner before it has rested.
 //

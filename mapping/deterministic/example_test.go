@@ -207,6 +207,19 @@ func ExampleAppendLogLine() {
 	// [Wed Oct 11 14:32:52 2000]:198.51.100.0:28:192.0.2.0:32:2:5040:0:1-1023,5004,5060
 }
 
+// Static NAT with ports: the n-th endpoint inside is the n-th outside.
+func ExampleNewStatic() {
+	s, _ := deterministic.NewStatic(deterministic.StaticConfig{
+		Internal: []deterministic.Endpoints{{Addrs: deterministic.MustParseSpan("10.0.0.0/30"), Ports: portblock.RangeOf(8000, 8001)}},
+		External: []deterministic.Endpoints{{Addrs: deterministic.MustParseSpan("192.0.2.1"), Ports: portblock.RangeOf(80, 87)}},
+	})
+	out, _ := s.Forward(netip.MustParseAddrPort("10.0.0.2:8001"))
+	in, _ := s.Reverse(netip.MustParseAddrPort("192.0.2.1:80"))
+	fmt.Println(out, in)
+	// Output:
+	// 192.0.2.1:85 10.0.0.0:8000
+}
+
 // Every port of the external addresses is counted once.
 func ExampleMap_Stats() {
 	m, _ := deterministic.New(deterministic.Config{

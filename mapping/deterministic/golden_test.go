@@ -384,18 +384,6 @@ func rfc6431E(f func(round, x byte) byte, x int) int {
 	return int(right)<<8 | int(left)
 }
 
-// ports lists the ports of all addresses that the model gives to a subscriber.
-func (g *golden) ports(sub int) (out []netip.AddrPort) {
-	for e := range g.owner {
-		for p, who := range g.owner[e] {
-			if who == int32(sub) {
-				out = append(out, netip.AddrPortFrom(g.exts[e], uint16(p)))
-			}
-		}
-	}
-	return out
-}
-
 func ranges(texts ...string) []portblock.Range {
 	out := []portblock.Range{}
 	for _, t := range texts {

@@ -215,7 +215,8 @@ func (k *keyspace) addSegment(run interval, limit uint64) bool {
 	n := d.lo + 1
 	if len(k.byBase) > 0 {
 		prev := &k.byBase[len(k.byBase)-1]
-		if prev.key.add(u128{0, prev.n}) == run.first {
+		// The address behind the highest IPv6 address is 0, no neighbour of it.
+		if prev.key.add(u128{0, prev.n}) == run.first && run.first != (u128{}) {
 			prev.n += n
 			k.total += n
 			return true

@@ -165,6 +165,23 @@ func TestRFC7597_08_offset_zero(t *testing.T) {
 	require.Equal(t, ErrReserved.Error(), reverse(t, m, "192.0.2.1:1023"))
 }
 
+// Sets below FirstSlot are kept from the dynamic range, too; other sets that
+// nobody has are in it.
+func TestRFC7597_08_first_slot_is_kept_out(t *testing.T) {
+	m := mustNew(t, Config{Internal: Spans("10.0.0.0-10.0.0.9"), External: Spans("192.0.2.1"), Algorithm: MAP, PSIDOffset: 6, PSIDLen: 6,
+		FirstSlot: 2, SharingRatio: 10, DynamicFactor: 3})
+	for psid := range 64 {
+		want := ErrDynamic.Error()
+		switch {
+		case psid < 2:
+			want = ErrUnused.Error()
+		case psid < 12:
+			want = fmt.Sprintf("10.0.0.%d/32", psid-2)
+		}
+		require.Equal(t, want, reverse(t, m, fmt.Sprintf("192.0.2.1:%d", 5*1024+psid*16+7)))
+	}
+}
+
 func TestRFC7597_09_example_1(t *testing.T) {
 	r := mustRule(t, appendixA())
 	require.Equal(t, 56, r.EndUserBits())
