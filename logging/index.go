@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 )
 
 // Index holds intervals in memory and answers who used an external port at an
@@ -30,6 +29,7 @@ type Index struct {
 	byID    map[string][]int32
 	byKey   map[key]int32
 	epochs  []Record // sorted by Time
+	resolve Resolver
 	open    int
 	dropped int // cancelled intervals
 }
@@ -247,35 +247,6 @@ func upTo(ivs []entry, ids []int32, t Millis) int {
 		return 1
 	})
 	return i
-}
-
-func (x *Index) addEpoch(r *Record) {
-	i, _ := slices.BinarySearchFunc(x.epochs, r.Time, func(e Record, t Millis) int {
-		if e.Time <= t {
-			return -1
-		}
-		return 1
-	})
-	for j := i - 1; j >= 0 && x.epochs[j].Time == r.Time; j-- {
-		if x.epochs[j] == *r {
-			return
-		}
-	}
-	x.epochs = slices.Insert(x.epochs, i, *r)
-}
-
-// EpochAt returns the last ConfigEpoch record of host and instance at or before
-// the instant.
-func (x *Index) EpochAt(host string, instance uint32, at time.Time) (Record, bool) {
-	t := MillisOf(at)
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for i := len(x.epochs) - 1; i >= 0; i-- {
-		if e := &x.epochs[i]; e.Time <= t && e.Host == host && e.Instance == instance {
-			return *e, true
-		}
-	}
-	return Record{}, false
 }
 
 // maxErrors bounds the errors that Replay keeps.

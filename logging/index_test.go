@@ -423,6 +423,59 @@ func TestIndexReplay(t *testing.T) {
 	require.Zero(t, x.Open())
 }
 
+// TestRFC7422_3_Epochs resolves a deterministic mapping by the configuration of
+// the time asked for: 16 hosts from the address in Detail share one external
+// address with 4096 ports each.
+func TestRFC7422_3_Epochs(t *testing.T) {
+	x := NewIndex()
+	for _, e := range []Record{
+		{Kind: ConfigEpoch, Time: 10000, Host: "a", Epoch: 1, Detail: "100.64.0.0"},
+		{Kind: ConfigEpoch, Time: 20000, Host: "a", Epoch: 2, Detail: "100.64.1.0"},
+		{Kind: ConfigEpoch, Time: 15000, Host: "b", Detail: "other"},
+	} {
+		mustAppend(t, x, &e)
+	}
+	mustAppend(t, x, block(BlockAllocated, "100.64.9.9", "198.51.100.7", 4096, 4351, 19500, 0))
+	q := Query{External: netip.MustParseAddr("198.51.100.7"), Port: 4100, At: Millis(12000).Time()}
+	require.Empty(t, x.Who(q))
+	x.Resolve(func(dst []Interval, epoch *Record, q *Query) []Interval {
+		if epoch.Detail == "other" {
+			return dst
+		}
+		host := netip.MustParseAddr(epoch.Detail).As4()
+		for n := range 16 {
+			host[3] = byte(n)
+			v := Interval{Subscriber: netip.AddrFrom4(host), First: uint16(n << 12), Last: uint16(n<<12 | 4095), Spaces: AllSpaces}
+			if q.AnyPort || v.HasPort(q.Port) {
+				dst = append(dst, v)
+			}
+		}
+		return dst
+	})
+	ask := func(at Millis, tol time.Duration) (out []string) {
+		q.At, q.Tolerance = at.Time(), tol
+		for _, c := range x.Who(q) {
+			require.Equal(t, "198.51.100.7", c.External.String())
+			out = append(out, fmt.Sprintf("%v %v %v %v-%v %v", c.Subscriber, c.Source, c.Certainty, int64(c.From), int64(c.To), c.Open))
+		}
+		return out
+	}
+	require.Empty(t, ask(9999, 0))
+	require.Equal(t, []string{"100.64.0.1 computed inside 10000-20000 false"}, ask(12000, 0))
+	require.Equal(t, []string{"100.64.0.1 computed edge 10000-20000 false"}, ask(10000, time.Second))
+	require.Equal(t, []string{"100.64.0.1 computed near 10000-20000 false"}, ask(9000, time.Second))
+	require.Equal(t, []string{"100.64.1.1 computed inside 20000-0 true", "100.64.9.9 recorded inside 19500-0 true"}, sorted(ask(30000, 0)))
+	require.Len(t, ask(20000, 0), 3, "both epochs have the millisecond of the change")
+	q.AnyPort = true
+	require.Len(t, ask(12000, 0), 16)
+	require.Equal(t, "recorded computed unknown", fmt.Sprint(Recorded, Computed, Source(0)))
+}
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
+}
+
 // FuzzIndexReplay reads any stream: nothing panics, and what each interval says
 // of itself is found when asked for.
 func FuzzIndexReplay(f *testing.F) {

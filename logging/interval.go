@@ -9,7 +9,7 @@ import (
 // together: who held which external ports from when to when.
 type Interval struct {
 	// Kind is the kind that began it: BlockAllocated, MappingCreated or
-	// SessionCreated.
+	// SessionCreated, or ConfigEpoch where a Resolver computed it.
 	Kind Kind
 	// Open means that no release was recorded; To is then 0.
 	Open bool
@@ -67,6 +67,28 @@ type Query struct {
 type Candidate struct {
 	Interval
 	Certainty Certainty
+	Source    Source
+}
+
+// Source says what an answer rests on.
+type Source uint8
+
+const (
+	// Recorded means records of the interval itself.
+	Recorded Source = iota + 1
+	// Computed means the formula of a configuration epoch (see Index.Resolve).
+	Computed
+)
+
+// String returns the source's name.
+func (s Source) String() string {
+	switch s {
+	case Recorded:
+		return "recorded"
+	case Computed:
+		return "computed"
+	}
+	return "unknown"
 }
 
 // Certainty says how an interval and the instant of a query meet.

@@ -17,6 +17,15 @@ func (x *Index) Who(q Query) []Candidate {
 	tol := Millis(max(0, q.Tolerance+time.Millisecond-1) / time.Millisecond)
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	out := x.computed(x.recorded(&q, t, tol), &q, t, tol)
+	slices.SortStableFunc(out, func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.From, b.From))
+	})
+	return out
+}
+
+// recorded returns the intervals of records that meet q.
+func (x *Index) recorded(q *Query, t, tol Millis) []Candidate {
 	a := x.byAddr[q.External.Unmap()]
 	if a == nil {
 		return nil
@@ -28,7 +37,7 @@ func (x *Index) Who(q Query) []Candidate {
 	}
 	for i := range lists {
 		lists[i].reaching(x.ivs, t-tol, t+tol, func(n int32, v *entry) {
-			if v.matches(&q) {
+			if v.matches(q) {
 				ids = append(ids, n)
 			}
 		})
@@ -38,11 +47,8 @@ func (x *Index) Who(q Query) []Candidate {
 	out := make([]Candidate, len(ids))
 	for i, n := range ids {
 		v := &x.ivs[n]
-		out[i] = Candidate{v.Interval, v.certainty(t, tol)}
+		out[i] = Candidate{v.Interval, v.certainty(t, tol), Recorded}
 	}
-	slices.SortStableFunc(out, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.From, b.From))
-	})
 	return out
 }
 
