@@ -214,8 +214,13 @@ func checkPathMTU(ctx context.Context, d *demo) (string, error) {
 	return fmt.Sprintf("the clients learnt from \"fragmentation needed\" that the path takes %d bytes", uplinkMTU), err
 }
 
+// checkFragments sends datagrams that the kernel cuts, and some that the client
+// cuts itself and whose last fragment comes first: the translator has to hold
+// that one back until it knows the ports (RFC 4787 REQ-14).
 func checkFragments(ctx context.Context, d *demo) (string, error) {
 	sizes := [][2]int{{3000, 64}, {64, 3000}, {9000, 9000}}
+	held := func() uint64 { return d.engine.Stats().Packets[natcore.Outbound][natcore.Held] }
+	before := held()
 	err := d.eachClient(func(_ int, c *node) error {
 		sock, err := c.udpSocket(ctx)
 		if err != nil {
@@ -231,9 +236,18 @@ func checkFragments(ctx context.Context, d *demo) (string, error) {
 				return err
 			}
 		}
-		return nil
+		v, err := c.askReversed(sock, d.server.at(portUDP), 1000, 64)
+		if err != nil {
+			return fmt.Errorf("last fragment first: %w", err)
+		}
+		return d.saw(v)
 	})
-	return fmt.Sprintf("%d datagrams of up to 9000 bytes passed in fragments", 2*len(sizes)*len(d.top.clients)), err
+	waited := held() - before
+	if n := uint64(len(d.top.clients)); err == nil && waited < n {
+		err = fmt.Errorf("%d last fragments came first, %d were held", n, waited)
+	}
+	return fmt.Sprintf("%d datagrams of up to 9000 bytes passed in fragments, %d last fragments that came first waited",
+		2*len(sizes)*len(d.top.clients), waited), err
 }
 
 func checkParallelTCP(ctx context.Context, d *demo) (string, error) {

@@ -94,6 +94,14 @@ func (n *node) udpSocket(ctx context.Context) (*net.UDPConn, error) {
 
 // ask sends a UDP question and waits for the answer.
 func (n *node) ask(c *net.UDPConn, to netip.AddrPort, question, answer int) (view, error) {
+	return n.askBy(c, to, question, answer, func(q []byte) error {
+		_, err := c.WriteToUDPAddrPort(q, to)
+		return err
+	})
+}
+
+// askBy is ask with another way to send the question from c's endpoint.
+func (n *node) askBy(c *net.UDPConn, to netip.AddrPort, question, answer int, send func(q []byte) error) (view, error) {
 	v := view{protocol: "udp", client: n, own: c.LocalAddr().(*net.UDPAddr).AddrPort()}
 	q := make([]byte, max(question, udpQuestionMin))
 	nonce := rand.Uint64()
@@ -106,7 +114,7 @@ func (n *node) ask(c *net.UDPConn, to netip.AddrPort, question, answer int) (vie
 	var from netip.AddrPort
 	var err error
 	for range tries {
-		if _, err := c.WriteToUDPAddrPort(q, to); err != nil {
+		if err := send(q); err != nil {
 			return v, err
 		}
 		if got, from, err = receive(c, nonce, wait/tries); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -87,6 +87,11 @@ func (b broken) Process(batch []natcore.Packet, now time.Time) {
 	}
 }
 
+// keepFragments never lets a held fragment go.
+type keepFragments struct{ translator }
+
+func (keepFragments) Drain(dst []natcore.Packet) []natcore.Packet { return dst }
+
 // forwardAll is no translator at all.
 type forwardAll struct{ translator }
 
@@ -120,6 +125,7 @@ func TestDemoNotices(t *testing.T) {
 				}
 			}}
 		}, "udp"},
+		{"held fragments never come", func(n translator) translator { return keepFragments{n} }, "fragments"},
 		{"quoted packet not translated", func(n translator) translator {
 			return broken{n, func(p *natcore.Packet) {
 				b := p.Bytes

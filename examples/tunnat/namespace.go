@@ -154,8 +154,12 @@ func onThread(f func() error) error {
 	return <-done
 }
 
-// sysctl writes a value to a file below /proc/sys of the namespace.
+// sysctl writes a value to a file below /proc/sys of the namespace, unless the
+// value is there: a container may not be allowed to write.
 func (n *namespace) sysctl(key, value string) error {
+	if before, err := n.readSysctl(key); err == nil && before == value {
+		return nil
+	}
 	return n.do(func() error { return os.WriteFile("/proc/sys/"+key, []byte(value), 0o644) })
 }
 

@@ -23,10 +23,10 @@ func printResult(w io.Writer, r result) {
 	fmt.Fprintf(w, "  PASS %-13s %s (%d ms)\n", r.name, r.detail, r.took.Milliseconds())
 }
 
-// printViews prints what each side saw, one line for each client and
-// external port block that served it, protocol by protocol.
+// printViews prints what each side saw: the first exchange of each client and
+// protocol, and how many there were.
 func printViews(w io.Writer, views []view) {
-	fmt.Fprintln(w, "what each side saw (one exchange of each client and protocol)")
+	fmt.Fprintln(w, "what each side saw (the first exchange of each client and protocol)")
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  client\tprotocol\tits own endpoint\tthe server saw\texchanges")
 	type key struct {
@@ -77,13 +77,13 @@ func printStats(w io.Writer, s natcore.Stats, c *forwarderCounts) {
 	fmt.Fprintf(w, "  device     %d packets (%d bytes) read in %d batches of up to %d; %d packets (%d bytes) written; %d segments beyond the MTU; %d write errors\n",
 		c.PacketsIn, c.BytesIn, c.Batches, c.LargestBatch, c.PacketsOut, c.BytesOut, c.Segments, c.WriteErrors)
 	for dir, byVerdict := range s.Packets {
-		fmt.Fprintf(w, "  %-10s", natcore.Direction(dir))
+		var parts []string
 		for _, v := range natcore.Verdicts() {
 			if n := byVerdict[v]; n > 0 {
-				fmt.Fprintf(w, " %s %d", v, n)
+				parts = append(parts, fmt.Sprintf("%s %d", v, n))
 			}
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "  %-10s %s\n", natcore.Direction(dir), cmp.Or(strings.Join(parts, ", "), "none"))
 	}
 	var drops []string
 	for _, r := range natcore.Reasons() {
