@@ -311,3 +311,143 @@ func TestInitAgain(t *testing.T) {
 		t.Fatal("not as new")
 	}
 }
+
+// With MaxRetiring blocks waiting, the next one is rotated out when one of
+// them leaves; also after a restart.
+func TestRotationWaitsForRoom(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		n := newNAT(t, Config{BlockSize: 16, ActiveTimeout: time.Hour, MaxBlocks: 2, MaxRetiring: 1})
+		for range 32 {
+			n.must(UDP)
+		}
+		n.pass(time.Hour)
+		if n.h.FreePorts(UDP, n.now) != 0 || n.h.Retiring() != 1 || n.h.Blocks() != 2 {
+			t.Fatalf("%d of %d blocks retire", n.h.Retiring(), n.h.Blocks())
+		}
+		if restart {
+			h, _, err := n.h.layout.RestoreHolding(n.h.AppendSnapshot(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.h = h
+		}
+		for b := range n.h.All(n.now) {
+			if !b.Retiring {
+				continue
+			}
+			for p := range n.h.Live(UDP) {
+				if in, _ := n.h.BlockOf(p.Address, p.Number); in == b.Block {
+					n.give(UDP, p)
+				}
+			}
+		}
+		if n.release() != 1 {
+			t.Fatal("the empty one leaves")
+		}
+		n.h.FreePorts(UDP, n.now)
+		if n.h.Retiring() != 1 || n.h.Blocks() != 1 {
+			t.Fatal("the next one is not rotated out")
+		}
+	}
+}
+
+// The timer of rotation is known after a restart.
+func TestRotationAfterRestart(t *testing.T) {
+	n := newNAT(t, Config{ActiveTimeout: time.Hour})
+	n.must(UDP)
+	h, _, err := n.h.layout.RestoreHolding(n.h.AppendSnapshot(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.pass(time.Hour)
+	if h.FreePorts(UDP, n.now) != 0 || h.Retiring() != 1 {
+		t.Fatal("not rotated out")
+	}
+}
+
+// H20, H21: leases that are over, foreign or zero, at a holding.
+func TestH20_H21_LeasesOfHoldings(t *testing.T) {
+	l, other := mustLayout(t, Config{Pool: 1}), mustLayout(t, Config{Pool: 2})
+	a, h := l.NewAddress(1), l.NewHolding()
+	now := ms(1)
+	b, _ := a.TakeBlock(1, now)
+	copied := b
+	if err := h.AddBlock(b, now); err != nil {
+		t.Fatal(err)
+	}
+	if !a.Holds(b) || a.Holds(Block{}) || b.Generation() != 1 || b.Pool() != 1 {
+		t.Fatal("the lease")
+	}
+	foreign, _ := other.NewAddress(1).TakeBlock(1, now)
+	stale := b
+	stale.gen += 5
+	elsewhere := b
+	elsewhere.address = 7
+	for _, v := range []struct {
+		b   Block
+		err error
+	}{{Block{}, ErrInvalid}, {foreign, ErrForeign}, {stale, ErrStale}, {elsewhere, ErrNotHeld}} {
+		if err := h.RemoveBlock(v.b, now); err != v.err {
+			t.Errorf("RemoveBlock(%v) = %v, want %v", v.b, err, v.err)
+		}
+		if err := h.RetireBlock(v.b, now); err != v.err {
+			t.Errorf("RetireBlock(%v) = %v, want %v", v.b, err, v.err)
+		}
+		if h.Touch(v.b, now) {
+			t.Errorf("Touch(%v)", v.b)
+		}
+	}
+	if h.AddBlock(foreign, now) != ErrForeign || h.AddBlock(Block{}, now) != ErrInvalid || h.AddBlock(Block{gen: 1, number: 256, pool: 1}, now) != ErrInvalid {
+		t.Error("AddBlock of a bad lease")
+	}
+	if err := errors.Join(h.RemoveBlock(copied, now), a.CoolBlock(copied, now)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.CoolBlock(b, now); err != ErrStale {
+		t.Errorf("a copy of the lease cools it twice: %v", err)
+	}
+	if h.TouchPort(1, 5000, now) {
+		t.Error("TouchPort")
+	}
+}
+
+func TestTexts(t *testing.T) {
+	l := mustLayout(t, Config{Pool: 3, FirstBlockSize: 512})
+	b, _ := l.NewAddress(8).TakeBlock(1, ms(1))
+	for got, want := range map[string]string{
+		Block{}.String(): "invalid", Block{address: 8, gen: 2, number: 40 | bigBlock, pool: 3}.String(): "3/8/40#2",
+		TCP.String() + UDP.String() + ICMP.String() + Space(7).String(): "tcpudpicmpinvalid",
+		AllSpaces.String(): "tcp+udp+icmp", SpaceSet(0).String(): "none", Space(9).Set().String(): "none",
+		Free.String() + Heating.String() + Cooling.String() + Unusable.String() + State(9).String():        "freeheatingcoolingunusableinvalid",
+		(&LimitError{Total: true, Limit: 3}).Error():                                                       "portblock: maximum of 3 ports over all spaces reached",
+		(&LimitError{Space: UDP, Limit: 4}).Error():                                                        "portblock: maximum of 4 udp ports reached",
+		(&HoldingError{Err: ErrResting, Space: TCP, Live: 1, Resting: 2, Blocks: 3, MaxBlocks: 4}).Error(): "portblock: only resting ports are left (tcp: 1 live, 2 resting; 3 of 4 blocks, 0 retiring; 0 ports in all)",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if l.SetOf(b).Len() != 512 || l.BlockSize(false) != 512 || l.BlockSize(true) != 256 || l.SetOf(b).Scheme() != Contiguous || l.SetOf(b).Param() != 0 {
+		t.Error("the first block is the larger one")
+	}
+}
+
+// fixed gives the same numbers again and again.
+type fixed []uint64
+
+func (f *fixed) Uint64() uint64 {
+	v := (*f)[0]
+	*f = append((*f)[1:], v)
+	return v
+}
+
+// 6056-11: a draw that would favour small numbers is drawn again.
+func TestUniformRejects(t *testing.T) {
+	f := &fixed{0, 1 << 63}
+	if v := uniform(f, 3); v != 1 {
+		t.Fatalf("uniform = %d: the first draw is biased", v)
+	}
+	if v := uniform(&fixed{^uint64(0)}, 3); v != 2 {
+		t.Fatalf("uniform = %d", v)
+	}
+}
