@@ -57,13 +57,13 @@ func TestRule1_AnyNumberOfGoroutines(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				if o, taken := owner[tuple{k, e}]; taken && o != src {
+				if o, taken := owner[tuple{kind: k, external: e}]; taken && o != src {
 					t.Errorf("%v belongs to %v and to %v", e, o, src)
 				}
-				if x, known := external[tuple{k, src}]; known && x != e {
+				if x, known := external[tuple{kind: k, external: src}]; known && x != e {
 					t.Errorf("%v has %v and %v", src, x, e)
 				}
-				owner[tuple{k, e}], external[tuple{k, src}] = src, e
+				owner[tuple{kind: k, external: e}], external[tuple{kind: k, external: src}] = src, e
 				mu.Unlock()
 			}
 		}()

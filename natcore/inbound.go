@@ -73,7 +73,7 @@ func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Spa
 	if h.Kind == rewrite.KindQueryReply {
 		return mapping.Endpoint{}, 0, ReasonNoSession
 	}
-	if h.Kind == rewrite.KindTCP && h.TCPFlags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) != rewrite.TCPSyn {
+	if h.Kind == rewrite.KindTCP && !initial(h) {
 		return mapping.Endpoint{}, 0, ReasonNoSession
 	}
 	o := opening{

@@ -105,7 +105,7 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (mapping.Endpoint,
 	if h.Kind == rewrite.KindQueryReply {
 		return mapping.Endpoint{}, ReasonNoSession
 	}
-	if h.Kind == rewrite.KindTCP && !e.cfg.AdmitNonSYN && h.TCPFlags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) != rewrite.TCPSyn {
+	if h.Kind == rewrite.KindTCP && !e.cfg.AdmitNonSYN && !initial(h) {
 		return mapping.Endpoint{}, ReasonNoSession
 	}
 	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
@@ -116,11 +116,47 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (mapping.Endpoint,
 		return mapping.Endpoint{}, ReasonSessionLimit
 	}
 
+	if why := c.refusedThere(h, o.space); why != ReasonNone {
+		c.lock(s)
+		return mapping.Endpoint{}, why
+	}
+	c.lock(s)
 	external, why := c.mapped(s, o.key, o.space, o.internal, o.scope)
 	if why != ReasonNone {
 		return external, why
 	}
 	return external, e.begin(s, o, external, false)
+}
+
+// refusedThere looks ahead at where a hairpinning packet would arrive, so that
+// who scans the pool from inside gets no state for packets that go nowhere. What depends on
+// the sender's external endpoint is decided when that is known. It may lock another shard.
+func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
+	pool, _, hairpin := c.e.external.find(h.Dst)
+	if !hairpin || c.e.pools[pool].selection.classes() > 1 {
+		return ReasonNone
+	}
+	switch {
+	case space == portblock.ICMP:
+		// One identifier cannot serve both hosts; only Basic NAT hairpins queries (RFC 5508 REQ-7).
+		return ReasonNoMapping
+	case space == portblock.TCP && !initial(h):
+		return ReasonNoSession // the receiver's side of the session is missing like the sender's
+	}
+	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
+	s, _, why := c.holder(external, mapping.Endpoint{})
+	if why != ReasonNone {
+		return why
+	}
+	if _, held := s.table.Holder(space, external, 0); !held {
+		return ReasonNoMapping
+	}
+	return ReasonNone
+}
+
+// initial reports whether a TCP segment opens a connection.
+func initial(h *rewrite.Packet4) bool {
+	return h.TCPFlags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) == rewrite.TCPSyn
 }
 
 // mapped returns the external endpoint of an internal one, from its mapping or a new one.

@@ -2,10 +2,12 @@ package natcore_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
@@ -13,10 +15,35 @@ import (
 	"pgregory.net/rapid"
 )
 
-// tuple is an external endpoint of one transport: what at most one subscriber may own at a time.
+// tuple is an external endpoint of one transport towards a class of remotes:
+// what at most one subscriber may own at a time.
 type tuple struct {
 	kind     kind
 	external netip.AddrPort
+	remotes  class
+}
+
+// class is a class of remote endpoints as the test sees it: the bits that the masks keep.
+type class struct {
+	addr byte
+	port uint16
+}
+
+// classMasks give four classes: servers 1 and 2 differ in bit 2 of their address, ports 53 and 443 in bit 1.
+const (
+	classAddrMask = 4
+	classPortMask = 2
+)
+
+func classOf(k kind, remote netip.AddrPort, split bool) class {
+	if !split {
+		return class{}
+	}
+	c := class{addr: remote.Addr().As4()[3] & classAddrMask}
+	if k != icmp {
+		c.port = remote.Port() & classPortMask
+	}
+	return c
 }
 
 // ledger is what an observer on the wire knows: who last used which external
@@ -25,6 +52,8 @@ type ledger struct {
 	owner map[tuple]netip.AddrPort
 	until map[tuple]time.Time
 	seen  []sighting
+	// number is how records call a class.
+	number map[class]uint32
 }
 
 // sighting is one translated packet: the evidence for the question who used an
@@ -44,8 +73,8 @@ func (k kind) life() time.Duration {
 
 // use enters a translated outbound packet and checks rules 1 and 2: an external endpoint
 // changes hands only when its mapping's idle time and its hold-down are over.
-func (l *ledger) use(t failer, k kind, internal, external netip.AddrPort, now time.Time) {
-	u := tuple{k, external}
+func (l *ledger) use(t failer, k kind, internal, external netip.AddrPort, remotes class, now time.Time) {
+	u := tuple{k, external, remotes}
 	if owner, ok := l.owner[u]; ok && owner != internal {
 		require.False(t, now.Before(l.until[u].Add(holdDown)),
 			"rule 1: %v %v of %v goes to %v at %v, before %v", k, external, owner, internal, now, l.until[u].Add(holdDown))
@@ -54,19 +83,35 @@ func (l *ledger) use(t failer, k kind, internal, external netip.AddrPort, now ti
 	l.seen = append(l.seen, sighting{u, now, internal.Addr()})
 }
 
+// learn finds out how the records call the classes of remotes: a first packet towards each gets a
+// block of its own.
+func (l *ledger) learn(t failer, n *nat) {
+	scout := endpoint(netip.MustParseAddr("10.0.0.1"), 1)
+	for _, server := range []netip.Addr{server1, server2} {
+		for _, port := range []int{53, 443} {
+			remote := endpoint(server, port)
+			e := n.out(t, udp, scout, remote)
+			records := n.log.Records()
+			l.number[classOf(udp, remote, true)] = records[len(records)-1].Class
+			l.use(t, udp, scout, e, classOf(udp, remote, true), n.now)
+		}
+	}
+	require.Len(t, l.number, 4, "four classes have four numbers")
+}
+
 // holders answers from the records alone, by reading them all: who held the
 // port at the time.
-func holders(records []logging.Record, external netip.AddrPort, at time.Time) []netip.Addr {
+func holders(records []logging.Record, external netip.AddrPort, number uint32, at time.Time) []netip.Addr {
 	var found []netip.Addr
 	ms := logging.MillisOf(at)
 	for i, r := range records {
-		if r.Kind != logging.BlockAllocated || r.External != external.Addr() ||
+		if r.Kind != logging.BlockAllocated || r.External != external.Addr() || r.Class != number ||
 			external.Port() < r.First || external.Port() > r.Last || r.Time > ms {
 			continue
 		}
 		released := false
 		for _, q := range records[i+1:] {
-			if q.Kind == logging.BlockReleased && q.External == r.External && q.First == r.First {
+			if q.Kind == logging.BlockReleased && q.External == r.External && q.First == r.First && q.Class == r.Class {
 				released = q.Time < ms
 				break
 			}
@@ -84,6 +129,7 @@ func TestRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		filtering := natcore.Behaviour(rapid.IntRange(0, 2).Draw(t, "filtering"))
 		shards := rapid.SampledFrom([]int{1, 4}).Draw(t, "shards")
+		split := rapid.Bool().Draw(t, "split remotes")
 		n := newNAT(t, func(c *natcore.Config) {
 			c.Pools[0].Filtering = filtering
 			c.Shards = shards
@@ -92,8 +138,15 @@ func TestRules(t *testing.T) {
 			c.Pools[0].Blocks.Ports = portblock.RangeOf(1024, 1024+16*8-1)
 			c.Pools[0].Blocks.MaxBlocks = 3
 			c.Limits.SessionsPerSubscriber = 60
+			if split {
+				c.Pools[0].Select = flowmask.MustParseMask("0.0.0.1", "flow:src-ip")
+				c.Pools[0].Remotes = flowmask.MustParseMask(fmt.Sprintf("0.0.0.%d,%d", classAddrMask, classPortMask), "flow:dst-ip,dst-port")
+			}
 		})
-		l := &ledger{owner: map[tuple]netip.AddrPort{}, until: map[tuple]time.Time{}}
+		l := &ledger{owner: map[tuple]netip.AddrPort{}, until: map[tuple]time.Time{}, number: map[class]uint32{}}
+		if split {
+			l.learn(t, n)
+		}
 		refusing := false
 		anyKind := func() kind { return kind(rapid.IntRange(0, 2).Draw(t, "kind")) }
 		host := func() netip.Addr {
@@ -124,9 +177,14 @@ func TestRules(t *testing.T) {
 				}
 				return
 			}
-			l.use(t, k, src, e, n.now)
+			c := classOf(k, dst, split)
+			l.use(t, k, src, e, c, n.now)
 			// Rule 4: the record of the block is there before the packet is.
-			require.Equal(t, []netip.Addr{src.Addr()}, holders(n.log.Records(), e, n.now), "rules 4 and 5: %v at %v", e, n.now)
+			records := n.log.Records()
+			require.Equal(t, []netip.Addr{src.Addr()}, holders(records, e, l.number[c], n.now), "rules 4 and 5: %v at %v", e, n.now)
+			if split {
+				require.Equal(t, 5+src.Addr().As4()[3]&1, e.Addr().As4()[3], "the mask chooses the address")
+			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"outbound": func(t *rapid.T) { send(anyKind(), internal(), remote()) },
@@ -144,8 +202,12 @@ func TestRules(t *testing.T) {
 				src := remote()
 				i, verdict, why := n.in(t, u.kind, src, u.external, tcpFlags{syn: u.kind == tcp, ack: u.kind != udp, seq: 9})
 				if verdict == natcore.Forward {
-					// Rule 7: what comes back goes to the endpoint that the mapping is of.
-					require.Equal(t, owner, i)
+					// Rule 7: what comes back goes to the endpoint that the mapping towards its sender is of.
+					u.remotes = classOf(u.kind, src, split)
+					require.Equal(t, l.owner[u], i)
+					return
+				}
+				if classOf(u.kind, src, split) != u.remotes {
 					return
 				}
 				if u.kind != tcp && filtering == natcore.EndpointIndependent && u.kind != icmp {
@@ -157,7 +219,7 @@ func TestRules(t *testing.T) {
 				k := anyKind()
 				i, verdict, _ := n.in(t, k, endpoint(server2, 9999), e, tcpFlags{syn: true, seq: 9})
 				if verdict == natcore.Forward {
-					require.Equal(t, l.owner[tuple{k, e}], i, "rule 1: delivered to who never owned %v", e)
+					require.Equal(t, l.owner[tuple{k, e, classOf(k, endpoint(server2, 9999), split)}], i, "rule 1: delivered to who never owned %v", e)
 				}
 			},
 			"hairpin": func(t *rapid.T) {
@@ -168,7 +230,8 @@ func TestRules(t *testing.T) {
 				src := internal()
 				e, verdict, _ := n.try(t, u.kind, src, u.external)
 				if verdict == natcore.Hairpin {
-					l.use(t, u.kind, src, e, n.now)
+					c := classOf(u.kind, u.external, split)
+					l.use(t, u.kind, src, e, c, n.now)
 				}
 			},
 			"log": func(t *rapid.T) {
@@ -192,7 +255,7 @@ func TestRules(t *testing.T) {
 		// Rule 5: every packet leads through the records alone to its subscriber.
 		records := n.log.Records()
 		for _, s := range l.seen {
-			require.Equal(t, []netip.Addr{s.subscriber}, holders(records, s.external, s.at), "rule 5: %v %v at %v", s.kind, s.external, s.at)
+			require.Equal(t, []netip.Addr{s.subscriber}, holders(records, s.external, l.number[s.remotes], s.at), "rule 5: %v %v at %v", s.kind, s.external, s.at)
 		}
 		// When all is over everything is free again, and every block that was recorded is recorded as released.
 		n.log.Refuse(nil)
