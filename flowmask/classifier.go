@@ -17,12 +17,11 @@ type Rule[V any] struct {
 	Value V
 }
 
-// Classifier finds the first of many rules that matches a flow, as a list of
-// ipfw rules does, by probing one table per distinct mask. A look-up thus
-// costs by the number of masks, not of rules; it probes the masks in the order of
-// their first rules and stops where no later mask can hold an earlier rule.
-// Look-ups allocate nothing. It is not safe for concurrent use while it is being changed;
-// concurrent look-ups are.
+// Classifier finds the first of many rules that matches a flow, as a list of ipfw rules
+// does, by probing one table per distinct mask. A look-up thus costs by the number of
+// masks, not of rules; it probes the masks in the order of their first rules and stops
+// where no later mask can hold an earlier rule. Look-ups allocate nothing. It is not safe
+// for concurrent use while it is being changed; concurrent look-ups are.
 type Classifier[V any] struct {
 	key    [16]byte
 	groups []*group        // sorted by first
@@ -43,14 +42,16 @@ func (r rank) compare(o rank) int {
 	return cmp.Or(cmp.Compare(r.number, o.number), cmp.Compare(r.serial, o.serial))
 }
 
-// ranked is a rule with its rank and the next rule that has the same mask and masked key, or -1.
+// ranked is a rule with its rank and the next rule that has the same mask and masked key,
+// or -1.
 type ranked[V any] struct {
 	rule Rule[V]
 	rank rank
 	next int32
 }
 
-// group holds the rules of one mask: by masked key, the position of the first of a chain sorted by rank.
+// group holds the rules of one mask: by masked key, the position of the first of a chain
+// sorted by rank.
 type group struct {
 	table Table[int32]
 	first rank // the lowest rank in the group
@@ -62,10 +63,10 @@ func NewClassifier[V any](key [16]byte) *Classifier[V] {
 	return &Classifier[V]{key: key, byMask: make(map[Mask]*group)}
 }
 
-// Insert adds a rule. It returns a *DuplicateError if a rule has the same
-// number, mask and masked key, and a *KeyError if the rule's flow has no key
-// under its mask. Rules with the same mask and key but different numbers may stand beside one another; the later
-// ones answer when the earlier ones are gone.
+// Insert adds a rule. It returns a *DuplicateError if a rule has the same number, mask and
+// masked key, and a *KeyError if the rule's flow has no key under its mask. Rules with the
+// same mask and key but different numbers may stand beside one another; the later ones
+// answer when the earlier ones are gone.
 func (c *Classifier[V]) Insert(r Rule[V]) error {
 	if err := r.Mask.Check(r.Flow); err != nil {
 		return err
@@ -125,8 +126,8 @@ func (c *Classifier[V]) sort() {
 	slices.SortFunc(c.groups, func(a, b *group) int { return a.first.compare(b.first) })
 }
 
-// Delete removes the rule with this number, mask and masked key of f, and
-// returns it. It takes time in proportion to the rules of the mask if the rule was the mask's first.
+// Delete removes the rule with this number, mask and masked key of f, and returns it. It
+// takes time in proportion to the rules of the mask if the rule was the mask's first.
 func (c *Classifier[V]) Delete(number uint32, m Mask, f Flow) (r Rule[V], ok bool) {
 	g := c.byMask[m]
 	if g == nil {
@@ -179,9 +180,9 @@ func (c *Classifier[V]) lowest(g *group) rank {
 
 // Lookup returns the value of the first rule that matches.
 //
-// A flow with an unknown port gets an answer only if no rule that may stand before
-// the answer asks for that port: it never gets another answer than the same flow
-// with its ports known, but it may get none.
+// A flow with an unknown port gets an answer only if no rule that may stand before the
+// answer asks for that port: it never gets another answer than the same flow with its ports
+// known, but it may get none.
 func (c *Classifier[V]) Lookup(f Flow) (v V, ok bool) {
 	if i := c.match(&f); i >= 0 {
 		return c.rules[i].rule.Value, true
@@ -229,8 +230,8 @@ func (c *Classifier[V]) Len() int { return len(c.rules) - len(c.free) }
 // Masks returns the number of distinct masks: the tables that a look-up may probe.
 func (c *Classifier[V]) Masks() int { return len(c.groups) }
 
-// All iterates over the rules in the order in which they are tried. It sorts
-// them first, with one allocation. The classifier must not be changed meanwhile.
+// All iterates over the rules in the order in which they are tried. It sorts them first,
+// with one allocation. The classifier must not be changed meanwhile.
 func (c *Classifier[V]) All() iter.Seq[Rule[V]] {
 	return func(yield func(Rule[V]) bool) {
 		order := make([]int32, 0, c.Len())

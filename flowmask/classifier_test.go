@@ -34,113 +34,117 @@ func (r classRule) asksUnknown(f modelFlow) bool {
 }
 
 // TestClassifierAgainstRuleList compares with the list, under inserts and deletes of single rules.
-func TestClassifierAgainstRuleList(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var list []classRule // in the order of ipfw: by number, then as inserted
-		class := NewClassifier[int]([16]byte{5})
-		masks := make([]modelMask, rapid.IntRange(1, 5).Draw(t, "masks"))
-		for i := range masks {
-			masks[i] = genMask(t, 20)
+func TestClassifierAgainstRuleList(t *testing.T) { rapid.Check(t, classifierMachine) }
+
+// FuzzClassifier is TestClassifierAgainstRuleList as a fuzz target.
+func FuzzClassifier(f *testing.F) { f.Fuzz(rapid.MakeFuzz(classifierMachine)) }
+
+// classifierMachine inserts and deletes rules in a classifier and in the list, and compares after each.
+func classifierMachine(t *rapid.T) {
+	var list []classRule // in the order of ipfw: by number, then as inserted
+	class := NewClassifier[int]([16]byte{5})
+	masks := make([]modelMask, rapid.IntRange(1, 5).Draw(t, "masks"))
+	for i := range masks {
+		masks[i] = genMask(t, 20)
+	}
+	next := 0
+	// flowFor draws a flow that may meet rules: one that a rule has, with another port, or any.
+	flowFor := func(t *rapid.T, states bool) modelFlow {
+		if len(list) > 0 && rapid.IntRange(0, 3).Draw(t, "near") > 0 {
+			f := rapid.SampledFrom(list).Draw(t, "rule").flow
+			f.dport, f.dstate = port16.Draw(t, "dport"), present
+			return f
 		}
-		next := 0
-		// flowFor draws a flow that may meet rules: one that a rule has, with another port, or any.
-		flowFor := func(t *rapid.T, states bool) modelFlow {
-			if len(list) > 0 && rapid.IntRange(0, 3).Draw(t, "near") > 0 {
-				f := rapid.SampledFrom(list).Draw(t, "rule").flow
-				f.dport, f.dstate = port16.Draw(t, "dport"), present
-				return f
+		return genFlow(t, rapid.Bool().Draw(t, "six"), states)
+	}
+	t.Repeat(map[string]func(*rapid.T){
+		"insert": func(t *rapid.T) {
+			r := classRule{
+				number: rapid.Uint32Range(0, 6).Draw(t, "number"), mask: rapid.SampledFrom(masks).Draw(t, "mask"),
+				flow: flowFor(t, false),
 			}
-			return genFlow(t, rapid.Bool().Draw(t, "six"), states)
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"insert": func(t *rapid.T) {
-				r := classRule{
-					number: rapid.Uint32Range(0, 6).Draw(t, "number"), mask: rapid.SampledFrom(masks).Draw(t, "mask"),
-					flow: flowFor(t, false),
-				}
-				next++
-				r.value = next
-				err := class.Insert(Rule[int]{r.number, r.mask.build(), r.flow.build(), r.value})
-				text, keyed := r.mask.selected(r.flow)
-				if !keyed {
-					require.ErrorIs(t, err, ErrNoKey)
+			next++
+			r.value = next
+			err := class.Insert(Rule[int]{r.number, r.mask.build(), r.flow.build(), r.value})
+			text, keyed := r.mask.selected(r.flow)
+			if !keyed {
+				require.ErrorIs(t, err, ErrNoKey)
+				return
+			}
+			for _, o := range list {
+				other, _ := o.mask.selected(o.flow)
+				if o.number == r.number && o.mask.build() == r.mask.build() && other == text {
+					require.ErrorIs(t, err, ErrDuplicate)
 					return
 				}
-				for _, o := range list {
-					other, _ := o.mask.selected(o.flow)
-					if o.number == r.number && o.mask.build() == r.mask.build() && other == text {
-						require.ErrorIs(t, err, ErrDuplicate)
-						return
-					}
-				}
-				require.NoError(t, err)
-				at := len(list)
-				for at > 0 && list[at-1].number > r.number {
-					at--
-				}
-				list = slices.Insert(list, at, r)
-			},
-			"delete": func(t *rapid.T) {
-				if len(list) == 0 {
-					_, ok := class.Delete(0, Mask{}, genFlow(t, false, false).build())
-					require.False(t, ok)
-					return
-				}
-				i := rapid.IntRange(0, len(list)-1).Draw(t, "which")
-				_, ok := class.Delete(99, list[i].mask.build(), list[i].flow.build())
+			}
+			require.NoError(t, err)
+			at := len(list)
+			for at > 0 && list[at-1].number > r.number {
+				at--
+			}
+			list = slices.Insert(list, at, r)
+		},
+		"delete": func(t *rapid.T) {
+			if len(list) == 0 {
+				_, ok := class.Delete(0, Mask{}, genFlow(t, false, false).build())
 				require.False(t, ok)
-				r, ok := class.Delete(list[i].number, list[i].mask.build(), list[i].flow.build())
-				require.True(t, ok)
+				return
+			}
+			i := rapid.IntRange(0, len(list)-1).Draw(t, "which")
+			_, ok := class.Delete(99, list[i].mask.build(), list[i].flow.build())
+			require.False(t, ok)
+			r, ok := class.Delete(list[i].number, list[i].mask.build(), list[i].flow.build())
+			require.True(t, ok)
+			require.Equal(t, list[i].value, r.Value)
+			require.Equal(t, list[i].flow.build(), r.Flow)
+			list = slices.Delete(list, i, i+1)
+		},
+		"": func(t *rapid.T) {
+			require.Equal(t, len(list), class.Len())
+			distinct := map[Mask]bool{}
+			i := 0
+			for r := range class.All() {
 				require.Equal(t, list[i].value, r.Value)
-				require.Equal(t, list[i].flow.build(), r.Flow)
-				list = slices.Delete(list, i, i+1)
-			},
-			"": func(t *rapid.T) {
-				require.Equal(t, len(list), class.Len())
-				distinct := map[Mask]bool{}
-				i := 0
-				for r := range class.All() {
-					require.Equal(t, list[i].value, r.Value)
-					distinct[r.Mask] = true
-					i++
+				distinct[r.Mask] = true
+				i++
+			}
+			require.Equal(t, len(list), i)
+			require.Equal(t, len(distinct), class.Masks())
+			f := flowFor(t, true)
+			v, ok := class.Lookup(f.build())
+			r, rok := class.Match(f.build())
+			require.Equal(t, ok, rok)
+			require.Equal(t, v, r.Value)
+			want := 0
+			for _, r := range list {
+				if r.matches(f) {
+					want = r.value
+					break
 				}
-				require.Equal(t, len(list), i)
-				require.Equal(t, len(distinct), class.Masks())
-				f := flowFor(t, true)
-				v, ok := class.Lookup(f.build())
-				r, rok := class.Match(f.build())
-				require.Equal(t, ok, rok)
-				require.Equal(t, v, r.Value)
-				want := 0
+			}
+			if f.sstate != unknown && f.dstate != unknown {
+				require.Equal(t, want, v, "flow %v", f.build())
+				require.Equal(t, want != 0, ok)
+				return
+			}
+			// An unknown port: an answer is that of the list, and none of the rules before it asks.
+			if ok {
+				require.Equal(t, want, v)
 				for _, r := range list {
-					if r.matches(f) {
-						want = r.value
+					if r.value == v {
 						break
 					}
+					require.False(t, r.asksUnknown(f), "a rule before the answer asks for the unknown port")
 				}
-				if f.sstate != unknown && f.dstate != unknown {
-					require.Equal(t, want, v, "flow %v", f.build())
-					require.Equal(t, want != 0, ok)
-					return
+			} else if want != 0 {
+				asked := false
+				for _, r := range list {
+					asked = asked || r.asksUnknown(f)
 				}
-				// An unknown port: an answer is that of the list, and none of the rules before it asks.
-				if ok {
-					require.Equal(t, want, v)
-					for _, r := range list {
-						if r.value == v {
-							break
-						}
-						require.False(t, r.asksUnknown(f), "a rule before the answer asks for the unknown port")
-					}
-				} else if want != 0 {
-					asked := false
-					for _, r := range list {
-						asked = asked || r.asksUnknown(f)
-					}
-					require.True(t, asked, "no answer without a reason")
-				}
-			},
-		})
+				require.True(t, asked, "no answer without a reason")
+			}
+		},
 	})
 }
 

@@ -25,11 +25,11 @@ var (
 	ErrSpread = errors.New("flowmask: illegal instance")
 )
 
-// SyntaxError says where and why a text, or a set of values, is not a legal
-// mask, flow, set of fields or script. It matches ErrSyntax.
+// SyntaxError says where and why a text, or a set of values, is not a legal mask, flow, set
+// of fields or script. It matches ErrSyntax.
 type SyntaxError struct {
-	// Text is the whole text that was parsed; for a script it is the line; it
-	// is empty where there is no text.
+	// Text is the whole text that was parsed; for a script it is the line; it is empty
+	// where there is no text.
 	Text string
 	// Line is the line of a script, counted from 1, or 0 where there are no lines.
 	Line int
@@ -75,7 +75,8 @@ func clip(s string) string {
 	return s
 }
 
-// DuplicateError names two entries that a mask does not tell apart. It matches ErrDuplicate.
+// DuplicateError names two entries that a mask does not tell apart. It matches
+// ErrDuplicate.
 type DuplicateError struct {
 	Mask Mask
 	// Have is the entry in the table, New the one refused, both as they were inserted.
@@ -95,8 +96,8 @@ func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 type KeyError struct {
 	Mask Mask
 	Flow Flow
-	// Field is the field that stands in the way: an address field when the
-	// families differ, a port that is unknown, or 0 when the flow is not valid.
+	// Field is the field that stands in the way: an address field when the families differ,
+	// a port that is unknown, or 0 when the flow is not valid.
 	Field Fields
 }
 

@@ -6,13 +6,13 @@ import (
 
 // Fields is a set of flow fields. The zero value is the empty set.
 //
-// The fields of a set have one order, in text and in an Index: realm, src-ip,
-// proto, src-port, dst-ip, dst-port. It is the order of ipfw's flow tables
-// (which have no realm); the order in which a type names the fields does not
-// change it, there or here.
+// The fields of a set have one order, in text and in an Index: realm, src-ip, proto,
+// src-port, dst-ip, dst-port. It is the order of ipfw's flow tables (which have no realm);
+// the order in which a type names the fields does not change it, there or here.
 type Fields uint8
 
-// The fields of a flow. Realm is an addition of this package; the others carry ipfw's names.
+// The fields of a flow. Realm is an addition of this package; the others carry ipfw's
+// names.
 const (
 	Realm Fields = 1 << iota
 	SrcIP
@@ -50,8 +50,8 @@ func (f Fields) name() string {
 // Has reports whether every field of g is in f.
 func (f Fields) Has(g Fields) bool { return f&g == g }
 
-// AppendTo appends the set as ipfw writes a table type, "flow:src-ip,proto",
-// and returns the extended buffer. The empty set is "flow".
+// AppendTo appends the set as ipfw writes a table type, "flow:src-ip,proto", and returns
+// the extended buffer. The empty set is "flow".
 func (f Fields) AppendTo(b []byte) []byte {
 	b = append(b, "flow"...)
 	sep := byte(':')
@@ -69,9 +69,9 @@ func (f Fields) AppendTo(b []byte) []byte {
 func (f Fields) String() string { return string(f.AppendTo(nil)) }
 
 // ParseFields parses a set of fields as ipfw writes a table type,
-// "flow:src-ip,proto,dst-port"; the word "flow" and its colon may be missing.
-// Fields may stand in any order, as in ipfw, but values always follow the
-// order of Fields. A field named twice is an error. All errors are of type *SyntaxError.
+// "flow:src-ip,proto,dst-port"; the word "flow" and its colon may be missing. Fields may
+// stand in any order, as in ipfw, but values always follow the order of Fields. A field
+// named twice is an error. All errors are of type *SyntaxError.
 func ParseFields(s string) (Fields, error) {
 	rest, pos := s, 0
 	if s == "flow" {
@@ -86,7 +86,8 @@ func ParseFields(s string) (Fields, error) {
 		f := fieldByName(word)
 		switch {
 		case f == 0:
-			return 0, &SyntaxError{Text: s, Pos: pos, Reason: "no field of this name; fields are realm, src-ip, proto, src-port, dst-ip, dst-port"}
+			return 0, &SyntaxError{Text: s, Pos: pos,
+				Reason: "no field of this name; fields are realm, src-ip, proto, src-port, dst-ip, dst-port"}
 		case set&f != 0:
 			return 0, &SyntaxError{Text: s, Pos: pos, Field: f, Reason: "field named twice"}
 		}

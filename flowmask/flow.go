@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Layout of the word that both families share. Flags stand above the fields,
-// so that one AND with a mask keeps or clears them all.
+// Layout of the word that both families share. Flags stand above the fields, so that one
+// AND with a mask keeps or clears them all.
 const (
 	dstPortShift = 0
 	srcPortShift = 16
@@ -25,27 +25,26 @@ const (
 	flagsDst = flagDstNone | flagDstUnknown
 )
 
-// Flow is the key of a flow: realm, source and destination address,
-// protocol, source and destination port. It is a small comparable value of 40
-// bytes without pointers. The zero Flow is not valid and has no key under any mask.
+// Flow is the key of a flow: realm, source and destination address, protocol, source and
+// destination port. It is a small comparable value of 40 bytes without pointers. The zero
+// Flow is not valid and has no key under any mask.
 //
-// A port is in one of three states. It is present; or the protocol has none
-// (ICMP, GRE), then it reads as 0, as ipfw has it; or it is unknown (a
-// fragment that is not the first, a truncated packet), then a mask that
-// selects any of its bits gives the flow no key, so that a fragment never
-// gets another answer than its first fragment got.
+// A port is in one of three states. It is present; or the protocol has none (ICMP, GRE),
+// then it reads as 0, as ipfw has it; or it is unknown (a fragment that is not the first, a
+// truncated packet), then a mask that selects any of its bits gives the flow no key, so
+// that a fragment never gets another answer than its first fragment got.
 type Flow struct {
-	// IPv4: a is source<<32 | destination, b to d are 0. IPv6: a, b are the
-	// source, c, d the destination, big-endian. A mask for IPv4 thus touches two words.
+	// IPv4: a is source<<32 | destination, b to d are 0. IPv6: a, b are the source, c, d
+	// the destination, big-endian. A mask for IPv4 thus touches two words.
 	a, b, c, d uint64
 	// w holds realm, protocol, ports and flags.
 	w uint64
 }
 
-// NewFlow returns the flow with both ports present. IPv4 addresses mapped
-// into IPv6 are unmapped, zones are dropped. An invalid address on one side
-// reads as the unspecified address of the other's family. If both are
-// invalid, or the families differ, the result is the zero Flow.
+// NewFlow returns the flow with both ports present. IPv4 addresses mapped into IPv6 are
+// unmapped, zones are dropped. An invalid address on one side reads as the unspecified
+// address of the other's family. If both are invalid, or the families differ, the result is
+// the zero Flow.
 func NewFlow(realm uint16, proto uint8, src, dst netip.AddrPort) Flow {
 	f := newFlow(src.Addr().Unmap(), dst.Addr().Unmap())
 	if f.w != 0 {
@@ -97,15 +96,25 @@ func FlowFrom4(realm uint16, proto uint8, src, dst [4]byte, srcPort, dstPort uin
 	}
 }
 
-// Without returns the flow with the given ports marked as ones that the
-// protocol does not have; they read as 0. Fields other than ports are ignored.
-// The identifier of an ICMP query may serve as a port: as source port in the
-// query, which then lacks the destination port, and as destination port in the answer,
-// which then lacks the source port. So the answer is again what ReplyFlow says.
+// FlowFrom16 is FlowFrom4 for IPv6. It takes the addresses as they are: one that maps an
+// IPv4 address stays IPv6.
+func FlowFrom16(realm uint16, proto uint8, src, dst [16]byte, srcPort, dstPort uint16) Flow {
+	return Flow{
+		a: binary.BigEndian.Uint64(src[:8]), b: binary.BigEndian.Uint64(src[8:]),
+		c: binary.BigEndian.Uint64(dst[:8]), d: binary.BigEndian.Uint64(dst[8:]),
+		w: flagValid | flagSix | uint64(realm)<<realmShift | uint64(proto)<<protoShift | uint64(srcPort)<<srcPortShift | uint64(dstPort),
+	}
+}
+
+// Without returns the flow with the given ports marked as ones that the protocol does not
+// have; they read as 0. Fields other than ports are ignored. The identifier of an ICMP
+// query may serve as a port: as source port in the query, which then lacks the destination
+// port, and as destination port in the answer, which then lacks the source port. So the
+// answer is again what ReplyFlow says.
 func (f Flow) Without(ports Fields) Flow { return f.clear(ports, flagSrcNone, flagDstNone) }
 
-// WithUnknown returns the flow with the given ports marked as unknown: they
-// exist, but not in this packet. Fields other than ports are ignored.
+// WithUnknown returns the flow with the given ports marked as unknown: they exist, but not
+// in this packet. Fields other than ports are ignored.
 func (f Flow) WithUnknown(ports Fields) Flow { return f.clear(ports, flagSrcUnknown, flagDstUnknown) }
 
 // clear zeroes ports and sets the flag for each.
@@ -179,8 +188,8 @@ func (f Flow) ports(src, dst uint64) (set Fields) {
 	return set
 }
 
-// Reverse returns the flow of packets that go the other way: source and
-// destination swapped, with what is said about their ports. The realm stays.
+// Reverse returns the flow of packets that go the other way: source and destination
+// swapped, with what is said about their ports. The realm stays.
 func (f Flow) Reverse() Flow {
 	if f.w&flagSix == 0 {
 		f.a = f.a<<32 | f.a>>32
@@ -197,9 +206,9 @@ func reverseWord(w uint64) uint64 {
 	return w&^low | w>>srcPortShift&0xffff | w&0xffff<<srcPortShift | w&flagsSrc<<1 | w&flagsDst>>1
 }
 
-// AppendTo appends the values of the given fields as ipfw writes the key of a
-// table entry, "100.64.0.5,6,192.0.2.1,443", and returns the extended buffer.
-// A port that the protocol lacks is 0, an unknown one "?". The zero Flow is "invalid".
+// AppendTo appends the values of the given fields as ipfw writes the key of a table entry,
+// "100.64.0.5,6,192.0.2.1,443", and returns the extended buffer. A port that the protocol
+// lacks is 0, an unknown one "?". The zero Flow is "invalid".
 func (f Flow) AppendTo(b []byte, fields Fields) []byte {
 	if f.w == 0 {
 		return append(b, "invalid"...)

@@ -38,7 +38,9 @@ func TestFlowAgainstModel(t *testing.T) {
 			parsed, err := ParseFlow(f.String(), AllFields)
 			require.NoError(t, err)
 			require.Equal(t, f, parsed)
-			if !m.six {
+			if m.six {
+				require.Equal(t, f, FlowFrom16(m.realm, m.proto, m.src, m.dst, m.sport, m.dport))
+			} else {
 				require.Equal(t, f, FlowFrom4(m.realm, m.proto, [4]byte(m.src[:4]), [4]byte(m.dst[:4]), m.sport, m.dport))
 			}
 		}
@@ -72,4 +74,6 @@ func TestSizes(t *testing.T) {
 	require.EqualValues(t, 48, unsafe.Sizeof(Mask{}))
 	require.EqualValues(t, 48, unsafe.Sizeof(entry[uint32]{}))
 	require.EqualValues(t, 80, unsafe.Sizeof(Hasher{}))
+	require.EqualValues(t, 328, unsafe.Sizeof(Index{}))
+	require.EqualValues(t, 24, unsafe.Sizeof(Instance{}))
 }

@@ -6,25 +6,25 @@ import (
 	"math/rand/v2"
 )
 
-// Hasher hashes flows and keys under a 128-bit key. It is a value and safe
-// for concurrent use. Use NewHasher: the zero Hasher mixes badly.
+// Hasher hashes flows and keys under a 128-bit key. It is a value and safe for concurrent
+// use. Use NewHasher: the zero Hasher mixes badly.
 //
-// The construction is NH (Black et al., UMAC, CRYPTO 1999) over the words of
-// the flow, padded to six, into 128 bits:
+// The construction is NH (Black et al., UMAC, CRYPTO 1999) over the words of the flow,
+// padded to six, into 128 bits:
 //
 //	(a+k0)(w+k1) + (b+k2)(c+k3) + (d+k4)(0+k5)   mod 2^128
 //
-// whose halves, each XORed with a further key word, are multiplied once more
-// and folded by XOR to 64 bits. The key words come from ChaCha8 (C2SP
-// chacha8rand) seeded with the key. For flows chosen without knowledge of the
-// key, two different ones meet in the 128-bit sum with a probability of at most 2^-64: that
-// is NH's theorem. That the folding spreads the sum well over the 64 bits is
-// not proven but tested. It is no message authentication code: a stranger who
-// sees hash values, or can time single look-ups finely for long, may learn
+// whose halves, each XORed with a further key word, are multiplied once more and folded by
+// XOR to 64 bits. The key words come from ChaCha8 (C2SP chacha8rand) seeded with the key.
+// For flows chosen without knowledge of the key, two different ones meet in the 128-bit sum
+// with a probability of at most 2^-64: that is NH's theorem. That the folding spreads the
+// sum well over the 64 bits is not proven but tested. It is no message authentication code:
+// a stranger who sees hash values, or can time single look-ups finely for long, may learn
 // about the key. The values are the same in every process and version.
 type Hasher struct {
 	k [8]uint64
-	// restHi and restLo are the sum of the second and third product for b = c = d = 0: IPv4.
+	// restHi and restLo are the sum of the second and third product for b = c = d = 0:
+	// IPv4.
 	restHi, restLo uint64
 }
 
@@ -34,9 +34,9 @@ const (
 	domainSpread = "flowmask-sprd-v1"
 )
 
-// NewHasher returns the hasher of a 128-bit key. The key must be random and
-// secret where flows come from strangers; the zero key is legal, for tests and
-// for results that are to be pinned.
+// NewHasher returns the hasher of a 128-bit key. The key must be random and secret where
+// flows come from strangers; the zero key is legal, for tests and for results that are to
+// be pinned.
 func NewHasher(key [16]byte) Hasher { return newHasher(key, domainHash) }
 
 // newHasher expands the key.
@@ -64,9 +64,9 @@ func (h *Hasher) Flow(f Flow) uint64 {
 	return h.five(f.a, f.b, f.c, f.d, f.w)
 }
 
-// Symmetric hashes a flow so that both directions get the same value:
-// Symmetric(f) == Symmetric(f.Reverse()). It is the hash of that one of the two whose
-// source endpoint orders first, by address, port and flags.
+// Symmetric hashes a flow so that both directions get the same value: Symmetric(f) ==
+// Symmetric(f.Reverse()). It is the hash of that one of the two whose source endpoint
+// orders first, by address, port and flags.
 func (h *Hasher) Symmetric(f Flow) uint64 {
 	if f.w&flagSix != 0 {
 		return h.symmetricSix(f.a, f.b, f.c, f.d, f.w)
@@ -74,8 +74,8 @@ func (h *Hasher) Symmetric(f Flow) uint64 {
 	return h.symmetricFour(f.a, f.w)
 }
 
-// Which direction a packet has cannot be foretold. Therefore the two functions below swap without a branch: there
-// is nothing to mispredict.
+// Which direction a packet has cannot be foretold. Therefore the two functions below swap
+// without a branch: there is nothing to mispredict.
 
 // symmetricFour is Symmetric for IPv4.
 func (h *Hasher) symmetricFour(a, w uint64) uint64 {

@@ -9,17 +9,16 @@ import (
 // MaxIndexBits is the largest number of bits of an Index.
 const MaxIndexBits = 24
 
-// Index compresses the bits that a mask selects to a dense integer from 0 to
-// 2^n - 1, so that a slice serves as table. The bits keep their order: the
-// highest selected bit of the first field (in the order of Fields) is the
-// highest bit of the integer. An Index does not change and is safe for
-// concurrent use.
+// Index compresses the bits that a mask selects to a dense integer from 0 to 2^n - 1, so
+// that a slice serves as table. The bits keep their order: the highest selected bit of the
+// first field (in the order of Fields) is the highest bit of the integer. An Index does not
+// change and is safe for concurrent use.
 //
-// It does in portable steps what the PEXT instruction does: all selected bits of a
-// word that move by the same distance move in one step, an AND and a rotation. A run of
-// adjacent bits is one step, so the mask of the bug report takes five. Four steps for each of the
-// two words that IPv4 uses are carried out unconditionally, which costs less than a loop; a mask that
-// needs more of them, or IPv6 addresses, pays for each.
+// It does in portable steps what the PEXT instruction does: all selected bits of a word
+// that move by the same distance move in one step, an AND and a rotation. A run of adjacent
+// bits is one step, so the mask of the bug report takes five. Four steps for each of the
+// two words that IPv4 uses are carried out unconditionally, which costs less than a loop; a
+// mask that needs more of them, or IPv6 addresses, pays for each.
 type Index struct {
 	mask        Mask
 	want, check uint64
@@ -38,7 +37,8 @@ type step struct {
 // bit is a bit of a flow: the number of its word, a to d and w, and its position there.
 type bit struct{ word, pos int }
 
-// IndexError says how many bits a mask selects that is too wide for an Index. It matches ErrTooManyBits.
+// IndexError says how many bits a mask selects that is too wide for an Index. It matches
+// ErrTooManyBits.
 type IndexError struct {
 	Mask Mask
 	Ones int
@@ -52,7 +52,8 @@ func (e *IndexError) Error() string {
 // Is reports whether target is ErrTooManyBits.
 func (e *IndexError) Is(target error) bool { return target == ErrTooManyBits }
 
-// NewIndex returns the index of a mask that selects at most MaxIndexBits bits, or an *IndexError.
+// NewIndex returns the index of a mask that selects at most MaxIndexBits bits, or an
+// *IndexError.
 func NewIndex(m Mask) (*Index, error) {
 	if n := m.Ones(); n > MaxIndexBits {
 		return nil, &IndexError{Mask: m, Ones: n}
@@ -60,7 +61,8 @@ func NewIndex(m Mask) (*Index, error) {
 	return newIndex(m, m.bitList()), nil
 }
 
-// newIndex builds the steps for the selected bits of m, which list gives from the highest bit of the index down.
+// newIndex builds the steps for the selected bits of m, which list gives from the highest
+// bit of the index down.
 func newIndex(m Mask, list []bit) *Index {
 	x := &Index{mask: m, want: m.want(), check: m.checks(), n: len(list)}
 	var all [5][]step
@@ -81,7 +83,8 @@ func newIndex(m Mask, list []bit) *Index {
 	return x
 }
 
-// bitList returns the selected bits in the order of Fields, the highest bit of each field first.
+// bitList returns the selected bits in the order of Fields, the highest bit of each field
+// first.
 func (m Mask) bitList() []bit {
 	var list []bit
 	for _, f := range fieldOrder {
@@ -131,11 +134,12 @@ func (x *Index) Mask() Mask { return x.mask }
 // Len returns 2^n, the length of a slice that the index addresses.
 func (x *Index) Len() int { return 1 << x.n }
 
-// Of returns the index of a flow; ok is false when the flow has no key under the mask (see Mask.Apply).
+// Of returns the index of a flow; ok is false when the flow has no key under the mask (see
+// Mask.Apply).
 func (x *Index) Of(f Flow) (i uint32, ok bool) { return x.of(f.a, f.w, &f) }
 
-// of is Of with the two words that IPv4 uses in registers: passing a Flow by value
-// to a call that is not inlined would write all of it to the stack.
+// of is Of with the two words that IPv4 uses in registers: passing a Flow by value to a
+// call that is not inlined would write all of it to the stack.
 func (x *Index) of(a, w uint64, f *Flow) (i uint32, ok bool) {
 	if (w^x.want)&x.check != 0 {
 		return 0, false
@@ -170,9 +174,9 @@ func scatter(steps []step, v uint64) (word uint64) {
 	return word
 }
 
-// Flow returns the flow that has index i and 0 in every bit that the mask
-// does not select: Of(Flow(i)) is i, and Flow(Of(f)) is Mask.Apply(f).Flow().
-// Bits of i at and above n are ignored. Without address fields it is an IPv4 flow.
+// Flow returns the flow that has index i and 0 in every bit that the mask does not select:
+// Of(Flow(i)) is i, and Flow(Of(f)) is Mask.Apply(f).Flow(). Bits of i at and above n are
+// ignored. Without address fields it is an IPv4 flow.
 func (x *Index) Flow(i uint32) Flow {
 	v := uint64(i)
 	return Flow{

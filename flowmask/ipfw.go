@@ -16,12 +16,13 @@ import (
 type IPFWTable struct {
 	Name   string
 	Fields Fields
-	// ValType is the list of value types, "nat" or "nat,fib"; empty where the line has none.
+	// ValType is the list of value types, "nat" or "nat,fib"; empty where the line has
+	// none.
 	ValType string
 	// Limit is the largest number of entries, 0 for no limit.
 	Limit int
-	// Mask is that of the last setmask line. Without one it selects all bits, for
-	// the address family of the first entry, IPv4 if there is none.
+	// Mask is that of the last setmask line. Without one it selects all bits, for the
+	// address family of the first entry, IPv4 if there is none.
 	Mask    Mask
 	HasMask bool
 	Entries []IPFWEntry
@@ -37,14 +38,15 @@ type IPFWEntry struct {
 	Line  int
 }
 
-// IPFWLine is a line that is not about a flow table, with its number from 1, without comment.
+// IPFWLine is a line that is not about a flow table, with its number from 1, without
+// comment.
 type IPFWLine struct {
 	Number int
 	Text   string
 }
 
-// IPFWError is what goes wrong when a table is built from its description:
-// which entry, and the reason (a *DuplicateError, *KeyError or *SyntaxError).
+// IPFWError is what goes wrong when a table is built from its description: which entry, and
+// the reason (a *DuplicateError, *KeyError or *SyntaxError).
 type IPFWError struct {
 	Table string
 	Line  int
@@ -59,10 +61,10 @@ func (e *IPFWError) Error() string {
 // Unwrap returns the reason.
 func (e *IPFWError) Unwrap() error { return e.Err }
 
-// Build returns the table that the lines describe, with the first number of
-// each value (0 where there is none). The key seeds the hash, as that of NewTable. All entries that
-// collide under the mask, have no key, exceed the limit or have a value that is no number are reported together, joined, up
-// to a bound; each is an *IPFWError.
+// Build returns the table that the lines describe, with the first number of each value (0
+// where there is none). The key seeds the hash, as that of NewTable. All entries that
+// collide under the mask, have no key, exceed the limit or have a value that is no number
+// are reported together, joined, up to a bound; each is an *IPFWError.
 func (t *IPFWTable) Build(key [16]byte) (*Table[uint32], error) {
 	table := NewTable[uint32](t.Mask, key)
 	var faults []error
@@ -90,8 +92,8 @@ func (t *IPFWTable) Build(key [16]byte) (*Table[uint32], error) {
 	return table, nil
 }
 
-// AppendTo appends the lines that describe the table, without "ipfw", and
-// returns the extended buffer.
+// AppendTo appends the lines that describe the table, without "ipfw", and returns the
+// extended buffer.
 func (t *IPFWTable) AppendTo(b []byte) []byte {
 	head := "table " + t.Name
 	b = append(b, head...)

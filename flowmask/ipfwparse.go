@@ -9,15 +9,16 @@ import (
 // maxScriptErrors bounds how many faults one call reports.
 const maxScriptErrors = 64
 
-// ParseIPFW parses a script of ipfw lines: those that create flow tables, set
-// their masks and add entries. Each line may begin with "ipfw" or its path,
-// options and "set N"; "#" begins a comment. Lines about other things than
-// tables, and about tables of other types than flow, are returned in rest, in order. A
-// line about a flow table that is no create, setmask, add or atomic add is an error, as
-// is one about a table that was not created before.
+// ParseIPFW parses a script of ipfw lines: those that create flow tables, set their masks
+// and add entries. Each line may begin with "ipfw" or its path, options and "set N"; "#"
+// begins a comment. Lines about other things than tables, and about tables of other types
+// than flow, are returned in rest, in order. A line about a flow table that is no create,
+// setmask, add or atomic add is an error, as is one about a table that was not created
+// before.
 //
 // setmask may stand before or after entries: it is IPFWTable.Build that files them. All
-// faults are reported together, joined, up to a bound; each is a *SyntaxError with line and position.
+// faults are reported together, joined, up to a bound; each is a *SyntaxError with line and
+// position.
 func ParseIPFW(text string) (tables []IPFWTable, rest []IPFWLine, err error) {
 	p := ipfwParser{tables: make(map[string]int)}
 	number := 0
@@ -264,8 +265,8 @@ func valueKind(name string) int {
 	return kindUnknown
 }
 
-// checkValue says why a value does not fit the table's value types, or "". Without
-// value types it is a number or an IPv4 address, as in ipfw.
+// checkValue says why a value does not fit the table's value types, or "". Without value
+// types it is a number or an IPv4 address, as in ipfw.
 func checkValue(value, valtype string) string {
 	fits := func(v, name string) bool {
 		a, err := netip.ParseAddr(v)

@@ -1,16 +1,14 @@
 package flowmask
 
-// Key is what a mask leaves of a flow: a comparable value of 40 bytes. Two
-// flows have the same key under a mask exactly when they agree in every bit
-// that the mask selects. Keys of different masks must not be compared. The
-// zero Key is not valid.
+// Key is what a mask leaves of a flow: a comparable value of 40 bytes. Two flows have the
+// same key under a mask exactly when they agree in every bit that the mask selects. Keys of
+// different masks must not be compared. The zero Key is not valid.
 type Key struct {
 	a, b, c, d uint64
 	w          uint64
 }
 
-// Apply returns the masked key of f. The key is not valid, and the flow
-// matches nothing, if
+// Apply returns the masked key of f. The key is not valid, and the flow matches nothing, if
 //
 //   - f is the zero Flow,
 //   - the mask has an address field and is of the other address family, or
@@ -49,7 +47,7 @@ func (m Mask) Check(f Flow) error {
 // IsValid reports whether k is not the zero Key.
 func (k Key) IsValid() bool { return k.w != 0 }
 
-// Flow returns the flow that has the bits of the key where the mask selects
-// them, and 0 everywhere else: the mask applied to it gives k again. Of a mask
-// without address fields it is an IPv4 flow.
+// Flow returns the flow that has the bits of the key where the mask selects them, and 0
+// everywhere else: the mask applied to it gives k again. Of a mask without address fields
+// it is an IPv4 flow.
 func (k Key) Flow() Flow { return Flow(k) }

@@ -6,17 +6,16 @@ import (
 	"net/netip"
 )
 
-// Mask selects bits of a flow: any bits of any fields. It is a small
-// comparable value of 48 bytes. The zero Mask has no fields: under it all
-// valid flows have one key.
+// Mask selects bits of a flow: any bits of any fields. It is a small comparable value of 48
+// bytes. The zero Mask has no fields: under it all valid flows have one key.
 //
-// A mask with an address field belongs to one family, IPv4 or IPv6; one
-// without serves both. Two masks are equal when they have the same fields, the
-// same bits and the same family.
+// A mask with an address field belongs to one family, IPv4 or IPv6; one without serves
+// both. Two masks are equal when they have the same fields, the same bits and the same
+// family.
 type Mask struct {
-	// The words are laid out as those of a Flow. In w the flags are those that
-	// Apply looks at: flagSix when there is an address field, and an unknown-flag for each
-	// port of which a bit is selected.
+	// The words are laid out as those of a Flow. In w the flags are those that Apply looks
+	// at: flagSix when there is an address field, and an unknown-flag for each port of
+	// which a bit is selected.
 	a, b, c, d uint64
 	w          uint64
 	fields     Fields
@@ -29,17 +28,17 @@ const checkFlags = flagValid | flagSix | flagSrcUnknown | flagDstUnknown
 // Bits are the bits of a mask, field by field, for programs that do not parse a text.
 type Bits struct {
 	Realm uint16
-	// Src and Dst are the address masks. The invalid Addr selects no bit. Both
-	// must be of one family, which becomes the family of the mask; if
-	// the mask has address fields and both are invalid, it is IPv4.
+	// Src and Dst are the address masks. The invalid Addr selects no bit. Both must be of
+	// one family, which becomes the family of the mask; if the mask has address fields and
+	// both are invalid, it is IPv4.
 	Src, Dst         netip.Addr
 	Proto            uint8
 	SrcPort, DstPort uint16
 }
 
-// NewMask returns the mask with the given fields and bits. It refuses bits in
-// a field that is not in the set and addresses of two families with a *SyntaxError whose
-// Field says which.
+// NewMask returns the mask with the given fields and bits. It refuses bits in a field that
+// is not in the set and addresses of two families with a *SyntaxError whose Field says
+// which.
 func NewMask(fields Fields, bits Bits) (Mask, error) {
 	fault := func(f Fields, why string) (Mask, error) { return Mask{}, &SyntaxError{Field: f, Reason: why} }
 	if fields&^AllFields != 0 {
@@ -88,8 +87,8 @@ func NewMask(fields Fields, bits Bits) (Mask, error) {
 	return m, nil
 }
 
-// FullMask returns the mask that selects all bits of the fields; six chooses
-// IPv6 where there are address fields. It is what an ipfw flow table has without setmask.
+// FullMask returns the mask that selects all bits of the fields; six chooses IPv6 where
+// there are address fields. It is what an ipfw flow table has without setmask.
 func FullMask(fields Fields, six bool) Mask {
 	m := Mask{fields: fields & AllFields}
 	for _, one := range [...]struct {
@@ -155,10 +154,9 @@ func (m Mask) Bits() Bits {
 	return b
 }
 
-// Only returns the mask that has those of its fields that are in keep, with
-// their bits. Of the bug report's mask, Only(SrcIP) groups clients and
-// Only(Proto|DstIP|DstPort) classes remote endpoints: those for which an
-// external port can be used once each.
+// Only returns the mask that has those of its fields that are in keep, with their bits. Of
+// the bug report's mask, Only(SrcIP) groups clients and Only(Proto|DstIP|DstPort) classes
+// remote endpoints: those for which an external port can be used once each.
 func (m Mask) Only(keep Fields) Mask {
 	full := FullMask(m.fields&keep, m.six)
 	return Mask{

@@ -5,24 +5,25 @@ import (
 	"net/netip"
 )
 
-// ReplyPlan says what a NAT's external address and port tell about the
-// internal side of a flow, which a reply does not carry. The zero plan is
-// that of the bug report: the external address, all of it, tells the selected
-// bits of the internal address, and nothing tells more.
+// ReplyPlan says what a NAT's external address and port tell about the internal side of a
+// flow, which a reply does not carry. The zero plan is that of the bug report: the external
+// address, all of it, tells the selected bits of the internal address, and nothing tells
+// more.
 type ReplyPlan struct {
-	// External selects the bits of the external address that tell; the invalid
-	// Addr selects all.
+	// External selects the bits of the external address that tell; the invalid Addr selects
+	// all.
 	External netip.Addr
-	// Tells names further fields whose selected bits the external address
-	// tells: SrcPort, Realm. Others are ignored.
+	// Tells names further fields whose selected bits the external address tells: SrcPort,
+	// Realm. Others are ignored.
 	Tells Fields
-	// KeepsPort says that the external port (or ICMP identifier) keeps the bits
-	// that the mask selects of the internal source port, as a NAT does that preserves
-	// parity, or the port itself.
+	// KeepsPort says that the external port (or ICMP identifier) keeps the bits that the
+	// mask selects of the internal source port, as a NAT does that preserves parity, or the
+	// port itself.
 	KeepsPort bool
 }
 
-// ReplyError says which field stands in the way of inverting a mask. It matches ErrNotInvertible.
+// ReplyError says which field stands in the way of inverting a mask. It matches
+// ErrNotInvertible.
 type ReplyError struct {
 	Mask   Mask
 	Field  Fields
@@ -37,9 +38,9 @@ func (e *ReplyError) Error() string {
 // Is reports whether target is ErrNotInvertible.
 func (e *ReplyError) Is(target error) bool { return target == ErrNotInvertible }
 
-// Reply derives, for this mask of outbound packets, the mask for packets that
-// return. What the outbound mask selects of the destination and of the protocol, the
-// reply mask selects of the source and of the protocol:
+// Reply derives, for this mask of outbound packets, the mask for packets that return. What
+// the outbound mask selects of the destination and of the protocol, the reply mask selects
+// of the source and of the protocol:
 //
 //	outbound mask selects    the reply shows it as    so the reply mask selects
 //	dst-ip bits              src-ip                   the same bits of src-ip
@@ -49,13 +50,12 @@ func (e *ReplyError) Is(target error) bool { return target == ErrNotInvertible }
 //	src-port bits            nothing                  see below
 //	realm bits               nothing                  see below
 //
-// The last three are gone: the NAT has put its own address and port in their
-// place. Bits of src-ip can be had back only through the external address, if
-// the plan of addresses gives a different one to each value of these bits (among
-// instances that are otherwise alike). Bits of src-port and realm need a plan that says so:
-// KeepsPort, or Tells. Without it Reply returns a *ReplyError that names the field. So it
-// does when External selects no bit although the address is to tell
-// something, or is of another family than the mask.
+// The last three are gone: the NAT has put its own address and port in their place. Bits of
+// src-ip can be had back only through the external address, if the plan of addresses gives
+// a different one to each value of these bits (among instances that are otherwise alike).
+// Bits of src-port and realm need a plan that says so: KeepsPort, or Tells. Without it
+// Reply returns a *ReplyError that names the field. So it does when External selects no bit
+// although the address is to tell something, or is of another family than the mask.
 //
 // Reply cannot know whether the addresses in use keep the plan. ReplyTable does.
 //
@@ -81,7 +81,8 @@ func (m Mask) Reply(p ReplyPlan) (Mask, error) {
 		case p.Tells&SrcPort != 0:
 			address = true
 		default:
-			return fault(SrcPort, "a reply does not carry the internal port; the plan must say that the external port keeps these bits, or that the external address tells them")
+			return fault(SrcPort, "a reply does not carry the internal port; "+
+				"the plan must say that the external port keeps these bits, or that the external address tells them")
 		}
 	}
 	if out.Realm != 0 {
@@ -106,11 +107,11 @@ func (m Mask) Reply(p ReplyPlan) (Mask, error) {
 	return NewMask(fields, in)
 }
 
-// ReplyFlow returns the answer to f as it arrives at a NAT that translated the
-// source of f to external: the remote endpoint as source, the external
-// endpoint as destination. Its realm is 0, that of the outside. Ports that f
-// lacks or does not know are lacking or unknown on the other side here. The
-// external address is of the family of f, or the result is the zero Flow.
+// ReplyFlow returns the answer to f as it arrives at a NAT that translated the source of f
+// to external: the remote endpoint as source, the external endpoint as destination. Its
+// realm is 0, that of the outside. Ports that f lacks or does not know are lacking or
+// unknown on the other side here. The external address is of the family of f, or the result
+// is the zero Flow.
 func ReplyFlow(f Flow, external netip.AddrPort) Flow {
 	r := newFlow(f.Dst(), external.Addr().Unmap())
 	if !f.IsValid() || !r.IsValid() || !external.Addr().IsValid() {
@@ -124,8 +125,8 @@ func ReplyFlow(f Flow, external netip.AddrPort) Flow {
 	return r
 }
 
-// ReplyConflictError names two outbound entries whose replies cannot be told
-// apart. It matches ErrReplyConflict.
+// ReplyConflictError names two outbound entries whose replies cannot be told apart. It
+// matches ErrReplyConflict.
 type ReplyConflictError struct {
 	// Mask is the outbound mask, Reply the one derived from it.
 	Mask, Reply Mask
@@ -145,16 +146,16 @@ func (e *ReplyConflictError) Error() string {
 // Is reports whether target is ErrReplyConflict.
 func (e *ReplyConflictError) Is(target error) bool { return target == ErrReplyConflict }
 
-// ReplyTable derives the table for packets that return from the table for
-// outbound packets, as natin follows from natout. Of each entry it takes the flow, the
-// value (the instance) and the external address of that instance.
+// ReplyTable derives the table for packets that return from the table for outbound packets,
+// as natin follows from natout. Of each entry it takes the flow, the value (the instance)
+// and the external address of that instance.
 //
-// It checks what Reply cannot: whether replies tell the instances apart. Where
-// two entries of different values have the same reply key, it returns a
-// *ReplyConflictError for each, joined, sixteen at most, and no table. Entries
-// of one value may share a key. When it returns a table, then for every flow f
-// that finds a value in out, every reply to f (ReplyFlow with the external address of that
-// entry, and a port that keeps the plan) finds the same value in the result.
+// It checks what Reply cannot: whether replies tell the instances apart. Where two entries
+// of different values have the same reply key, it returns a *ReplyConflictError for each,
+// joined, sixteen at most, and no table. Entries of one value may share a key. When it
+// returns a table, then for every flow f that finds a value in out, every reply to f
+// (ReplyFlow with the external address of that entry, and a port that keeps the plan) finds
+// the same value in the result.
 //
 // Other errors are *ReplyError (see Mask.Reply) and *KeyError, for an external address that
 // is invalid or of another family.
@@ -192,16 +193,16 @@ func ReplyTable[V comparable](out *Table[V], p ReplyPlan, key [16]byte, external
 	return in, nil
 }
 
-// Reply returns the index for packets that return: for every flow f and reply r
-// to it, x.Of(f) equals Reply(p).Of(r). One slice then serves both directions.
+// Reply returns the index for packets that return: for every flow f and reply r to it,
+// x.Of(f) equals Reply(p).Of(r). One slice then serves both directions.
 //
-// For this the external address must carry the selected bits of the internal one: the bits that
-// p.External selects, highest first, are those bits, highest first. With a mask
-// of 0.0.0.127 for both, a client in 100.64.0.0/10 whose address ends in the
-// bits of 5 leaves from the address whose last seven bits are 5. It
-// returns a *ReplyError if p.External does not select as many bits as the mask selects of
-// src-ip (the invalid Addr stands for the same bits), or where Mask.Reply does. Tells has no
-// use here: a field that the address tells besides has no bits to be found in.
+// For this the external address must carry the selected bits of the internal one: the bits
+// that p.External selects, highest first, are those bits, highest first. With a mask of
+// 0.0.0.127 for both, a client in 100.64.0.0/10 whose address ends in the bits of 5 leaves
+// from the address whose last seven bits are 5. It returns a *ReplyError if p.External does
+// not select as many bits as the mask selects of src-ip (the invalid Addr stands for the
+// same bits), or where Mask.Reply does. Tells has no use here: a field that the address
+// tells besides has no bits to be found in.
 func (x *Index) Reply(p ReplyPlan) (*Index, error) {
 	out := x.mask.Bits()
 	if !p.External.IsValid() {

@@ -10,33 +10,31 @@ import (
 
 // Instance is one of the named things that a Spread chooses from.
 type Instance struct {
-	// Name identifies the instance; it, and not a position, decides what the instance
-	// gets. It must not be empty and must be unique.
+	// Name identifies the instance; it, and not a position, decides what the instance gets.
+	// It must not be empty and must be unique.
 	Name string
 	// Weight is the share relative to the others', from 0, which gets nothing, to 65535.
 	Weight uint16
 }
 
-// Spread distributes keys over a changing set of instances by weighted
-// rendezvous hashing (Thaler and Ravishankar 1998; weights as in Schindelhauer and
-// Schomaker 2005). Every instance has a score for every key, and the best one gets
-// the key. A score depends on the seed, the key, the name and the
-// weight, and on no other instance. Therefore
+// Spread distributes keys over a changing set of instances by weighted rendezvous hashing
+// (Thaler and Ravishankar 1998; weights as in Schindelhauer and Schomaker 2005). Every
+// instance has a score for every key, and the best one gets the key. A score depends on the
+// seed, the key, the name and the weight, and on no other instance. Therefore
 //
 //   - an added instance takes keys from the others and moves none between them,
 //     a share of weight/(sum of weights) in the mean;
 //   - a removed instance's keys go to the others, and no other key moves;
 //   - a weight that rises only draws keys to its instance, one that falls only sends keys away.
 //
-// The score is -log2(u)/weight, lowest wins, in integers only (floating point
-// may differ between processors): u is a 64-bit hash of key and name, the logarithm is
-// interpolated between 257 values that are computed exactly to 2^-40; the shares
-// follow the weights to within 0.1 %. Equal scores are decided by the names' order.
-// The same seed, names, weights and key give the same answer in every process and
-// version; the tests pin it.
+// The score is -log2(u)/weight, lowest wins, in integers only (floating point may differ
+// between processors): u is a 64-bit hash of key and name, the logarithm is interpolated
+// between 257 values that are computed exactly to 2^-40; the shares follow the weights to
+// within 0.1 %. Equal scores are decided by the names' order. The same seed, names, weights
+// and key give the same answer in every process and version; the tests pin it.
 //
-// A pick takes time in proportion to the number of instances. A Spread does
-// not change and is safe for concurrent use.
+// A pick takes time in proportion to the number of instances. A Spread does not change and
+// is safe for concurrent use.
 type Spread struct {
 	hash      Hasher
 	logs      *[257]uint64
@@ -58,8 +56,8 @@ func (e *InstanceError) Error() string {
 // Is reports whether target is ErrSpread.
 func (e *InstanceError) Is(target error) bool { return target == ErrSpread }
 
-// NewSpread returns the spread over the instances, in any order. It reports all
-// instances that are not legal (an empty name, a name that occurs twice), joined.
+// NewSpread returns the spread over the instances, in any order. It reports all instances
+// that are not legal (an empty name, a name that occurs twice), joined.
 func NewSpread(seed [16]byte, instances ...Instance) (*Spread, error) {
 	s := &Spread{hash: newHasher(seed, domainSpread), logs: logTable()}
 	s.instances = slices.Clone(instances)
@@ -80,8 +78,8 @@ func NewSpread(seed [16]byte, instances ...Instance) (*Spread, error) {
 	return s, nil
 }
 
-// With returns a spread with the instance added, or its weight changed. An
-// empty name returns an *InstanceError.
+// With returns a spread with the instance added, or its weight changed. An empty name
+// returns an *InstanceError.
 func (s *Spread) With(in Instance) (*Spread, error) {
 	if in.Name == "" {
 		return nil, &InstanceError{in, "the name is empty"}
@@ -118,8 +116,8 @@ func (s *Spread) search(name string) (int, bool) {
 // Instances returns the instances, sorted by name, as a copy.
 func (s *Spread) Instances() []Instance { return slices.Clone(s.instances) }
 
-// Pick returns the position in Instances of the instance that a masked key
-// gets, or -1 if no instance has weight or the key is not valid.
+// Pick returns the position in Instances of the instance that a masked key gets, or -1 if
+// no instance has weight or the key is not valid.
 func (s *Spread) Pick(k Key) int {
 	if !k.IsValid() || s == nil || s.logs == nil {
 		return -1
@@ -148,8 +146,8 @@ func (s *Spread) Name(k Key) string {
 	return ""
 }
 
-// mix is the finalizer of splitmix64 (Stafford's variant 13): a bijection in
-// which every input bit changes every output bit with a probability of about one half.
+// mix is the finalizer of splitmix64 (Stafford's variant 13): a bijection in which every
+// input bit changes every output bit with a probability of about one half.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -159,13 +157,14 @@ func mix(x uint64) uint64 {
 // logBits is the number of fractional bits of the logarithms.
 const logBits = 40
 
-// negLog2 returns -log2(u / 2^64) with logBits fractional bits, at most 64; u = 0 counts as 1.
-// It never rises when u rises.
+// negLog2 returns -log2(u / 2^64) with logBits fractional bits, at most 64; u = 0 counts as
+// 1. It never rises when u rises.
 func negLog2(logs *[257]uint64, u uint64) uint64 {
 	u = max(u, 1)
 	zeros := bits.LeadingZeros64(u)
 	u <<= zeros
-	// u is x * 2^63 with 1 <= x < 2. The eight bits after the leading one choose the segment.
+	// u is x * 2^63 with 1 <= x < 2. The eight bits after the leading one choose the
+	// segment.
 	i := u >> 55 & 0xff
 	part := u << 9 // the place in the segment, as a fraction of 2^64
 	drop, _ := bits.Mul64(logs[i]-logs[i+1], part)

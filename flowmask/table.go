@@ -5,15 +5,15 @@ import (
 	"iter"
 )
 
-// Table maps masked keys to values: an exact match on what the mask leaves of
-// a flow, as an ipfw flow table with a mask. Look-ups allocate nothing. It is not
-// safe for concurrent use while it is being changed; concurrent look-ups are.
-// The zero Table is an empty one under the zero Mask, with a hash that has no key; use NewTable.
+// Table maps masked keys to values: an exact match on what the mask leaves of a flow, as an
+// ipfw flow table with a mask. Look-ups allocate nothing. It is not safe for concurrent use
+// while it is being changed; concurrent look-ups are. The zero Table is an empty one under
+// the zero Mask, with a hash that has no key; use NewTable.
 //
-// Entries lie in a dense slice in the order of insertion; a look-up goes through open addressing
-// with linear probing over 8-byte slots (32 bits of hash, 32 bits of position). An entry
-// takes 40 bytes, its value, 11 to 22 bytes of slots, and its share of what append keeps in
-// reserve. A table holds 2^31 entries at most.
+// Entries lie in a dense slice in the order of insertion; a look-up goes through open
+// addressing with linear probing over 8-byte slots (32 bits of hash, 32 bits of position).
+// An entry takes 40 bytes, its value, 11 to 22 bytes of slots, and its share of what append
+// keeps in reserve. A table holds 2^31 entries at most.
 type Table[V any] struct {
 	mask    Mask
 	hash    Hasher
@@ -30,9 +30,9 @@ type entry[V any] struct {
 // maxReported bounds how many collisions one error lists.
 const maxReported = 16
 
-// NewTable returns an empty table. The key seeds its hash; it must be random and
-// secret where strangers' packets make the entries. The zero key is legal where an
-// operator's configuration makes them.
+// NewTable returns an empty table. The key seeds its hash; it must be random and secret
+// where strangers' packets make the entries. The zero key is legal where an operator's
+// configuration makes them.
 func NewTable[V any](m Mask, key [16]byte) *Table[V] {
 	return &Table[V]{mask: m, hash: NewHasher(key)}
 }
@@ -51,8 +51,8 @@ func (t *Table[V]) Lookup(f Flow) (v V, ok bool) {
 	return v, false
 }
 
-// Insert adds an entry. It returns a *DuplicateError if an entry has the same
-// masked key, and a *KeyError if the flow has none; then nothing has changed.
+// Insert adds an entry. It returns a *DuplicateError if an entry has the same masked key,
+// and a *KeyError if the flow has none; then nothing has changed.
 func (t *Table[V]) Insert(f Flow, v V) error {
 	if err := t.mask.Check(f); err != nil {
 		return err
@@ -64,9 +64,9 @@ func (t *Table[V]) Insert(f Flow, v V) error {
 	return nil
 }
 
-// Replace sets the value of the entry with the masked key of f, adding it if
-// there is none; it reports whether there was one. The entry's flow becomes f.
-// It returns a *KeyError if the flow has no key.
+// Replace sets the value of the entry with the masked key of f, adding it if there is none;
+// it reports whether there was one. The entry's flow becomes f. It returns a *KeyError if
+// the flow has no key.
 func (t *Table[V]) Replace(f Flow, v V) (had bool, err error) {
 	if err := t.mask.Check(f); err != nil {
 		return false, err
@@ -105,9 +105,9 @@ func (t *Table[V]) Flush() {
 	clear(t.slots)
 }
 
-// All iterates over the entries: the flow as it was inserted, and its value.
-// The order is that of insertion; a deletion puts the last entry in the place of the
-// deleted one. The table must not be changed meanwhile.
+// All iterates over the entries: the flow as it was inserted, and its value. The order is
+// that of insertion; a deletion puts the last entry in the place of the deleted one. The
+// table must not be changed meanwhile.
 func (t *Table[V]) All() iter.Seq2[Flow, V] {
 	return func(yield func(Flow, V) bool) {
 		for i := range t.entries {
@@ -118,9 +118,9 @@ func (t *Table[V]) All() iter.Seq2[Flow, V] {
 	}
 }
 
-// SetMask changes the mask of an empty table. For a filled one it returns
-// ErrNotEmpty and changes nothing: entries that differ only in bits that the
-// mask does not select would become one. Rebuild is the other choice.
+// SetMask changes the mask of an empty table. For a filled one it returns ErrNotEmpty and
+// changes nothing: entries that differ only in bits that the mask does not select would
+// become one. Rebuild is the other choice.
 func (t *Table[V]) SetMask(m Mask) error {
 	if len(t.entries) > 0 {
 		return ErrNotEmpty
@@ -129,9 +129,9 @@ func (t *Table[V]) SetMask(m Mask) error {
 	return nil
 }
 
-// Rebuild changes the mask and files every entry again, by the flow with which
-// it was inserted. If entries collide under the mask (*DuplicateError) or have
-// no key (*KeyError), it reports them joined, sixteen at most, and changes nothing.
+// Rebuild changes the mask and files every entry again, by the flow with which it was
+// inserted. If entries collide under the mask (*DuplicateError) or have no key (*KeyError),
+// it reports them joined, sixteen at most, and changes nothing.
 func (t *Table[V]) Rebuild(m Mask) error {
 	next := Table[V]{mask: m, hash: t.hash, entries: make([]entry[V], 0, len(t.entries))}
 	next.resize(len(t.slots))
@@ -183,7 +183,8 @@ func (t *Table[V]) find(f *Flow) int {
 	}
 }
 
-// add appends an entry whose key is not in the table. Slots are three quarters full at most.
+// add appends an entry whose key is not in the table. Slots are three quarters full at
+// most.
 func (t *Table[V]) add(f Flow, v V) {
 	if (len(t.entries)+1)*4 > len(t.slots)*3 {
 		t.resize(max(8, 2*len(t.slots)))
@@ -223,7 +224,8 @@ func (t *Table[V]) slotOf(i int) uint64 {
 	return s
 }
 
-// clearSlot frees a slot and moves later ones of the same run back, so that no probe ends too early.
+// clearSlot frees a slot and moves later ones of the same run back, so that no probe ends
+// too early.
 func (t *Table[V]) clearSlot(s uint64) {
 	last := uint64(len(t.slots) - 1)
 	for n := (s + 1) & last; t.slots[n] != 0; n = (n + 1) & last {

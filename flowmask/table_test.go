@@ -33,132 +33,136 @@ func (t *tableModel) find(f modelFlow) int {
 }
 
 // TestTableStateMachine runs random operations on a table and on the model.
-func TestTableStateMachine(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		model := &tableModel{mask: genMask(t, 40)}
-		table := NewTable[int](model.mask.build(), [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key")))
-		next := 0
-		draw := func(t *rapid.T) modelFlow {
-			if len(model.entries) > 0 && rapid.Bool().Draw(t, "known") {
-				return rapid.SampledFrom(model.entries).Draw(t, "entry").flow
-			}
-			return genFlow(t, genFamily(t, model.mask), true)
+func TestTableStateMachine(t *testing.T) { rapid.Check(t, tableMachine) }
+
+// FuzzTable is TestTableStateMachine as a fuzz target.
+func FuzzTable(f *testing.F) { f.Fuzz(rapid.MakeFuzz(tableMachine)) }
+
+// tableMachine runs operations on a table and on the model, and compares after each.
+func tableMachine(t *rapid.T) {
+	model := &tableModel{mask: genMask(t, 40)}
+	table := NewTable[int](model.mask.build(), [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key")))
+	next := 0
+	draw := func(t *rapid.T) modelFlow {
+		if len(model.entries) > 0 && rapid.Bool().Draw(t, "known") {
+			return rapid.SampledFrom(model.entries).Draw(t, "entry").flow
 		}
-		t.Repeat(map[string]func(*rapid.T){
-			"insert": func(t *rapid.T) {
-				f := draw(t)
-				next++
-				err := table.Insert(f.build(), next)
-				_, keyed := model.mask.selected(f)
-				switch i := model.find(f); {
-				case !keyed:
-					require.ErrorIs(t, err, ErrNoKey)
-				case i >= 0:
-					var e *DuplicateError
-					require.ErrorAs(t, err, &e)
-					require.ErrorIs(t, err, ErrDuplicate)
-					require.Equal(t, model.entries[i].flow.build(), e.Have)
-					require.Equal(t, f.build(), e.New)
-					require.Equal(t, table.Mask(), e.Mask)
-				default:
-					require.NoError(t, err)
-					model.entries = append(model.entries, modelEntry{f, next})
-				}
-			},
-			"replace": func(t *rapid.T) {
-				f := draw(t)
-				next++
-				had, err := table.Replace(f.build(), next)
-				if _, keyed := model.mask.selected(f); !keyed {
-					require.ErrorIs(t, err, ErrNoKey)
-					return
-				}
+		return genFlow(t, genFamily(t, model.mask), true)
+	}
+	t.Repeat(map[string]func(*rapid.T){
+		"insert": func(t *rapid.T) {
+			f := draw(t)
+			next++
+			err := table.Insert(f.build(), next)
+			_, keyed := model.mask.selected(f)
+			switch i := model.find(f); {
+			case !keyed:
+				require.ErrorIs(t, err, ErrNoKey)
+			case i >= 0:
+				var e *DuplicateError
+				require.ErrorAs(t, err, &e)
+				require.ErrorIs(t, err, ErrDuplicate)
+				require.Equal(t, model.entries[i].flow.build(), e.Have)
+				require.Equal(t, f.build(), e.New)
+				require.Equal(t, table.Mask(), e.Mask)
+			default:
 				require.NoError(t, err)
-				i := model.find(f)
-				require.Equal(t, i >= 0, had)
-				if i >= 0 {
-					model.entries[i] = modelEntry{f, next}
+				model.entries = append(model.entries, modelEntry{f, next})
+			}
+		},
+		"replace": func(t *rapid.T) {
+			f := draw(t)
+			next++
+			had, err := table.Replace(f.build(), next)
+			if _, keyed := model.mask.selected(f); !keyed {
+				require.ErrorIs(t, err, ErrNoKey)
+				return
+			}
+			require.NoError(t, err)
+			i := model.find(f)
+			require.Equal(t, i >= 0, had)
+			if i >= 0 {
+				model.entries[i] = modelEntry{f, next}
+			} else {
+				model.entries = append(model.entries, modelEntry{f, next})
+			}
+		},
+		"delete": func(t *rapid.T) {
+			f := draw(t)
+			v, ok := table.Delete(f.build())
+			i := model.find(f)
+			require.Equal(t, i >= 0, ok)
+			if i >= 0 {
+				require.Equal(t, model.entries[i].value, v)
+				last := len(model.entries) - 1
+				model.entries[i] = model.entries[last]
+				model.entries = model.entries[:last]
+			}
+		},
+		"lookup": func(t *rapid.T) {
+			f := draw(t)
+			v, ok := table.Lookup(f.build())
+			i := model.find(f)
+			require.Equal(t, i >= 0, ok)
+			if i >= 0 {
+				require.Equal(t, model.entries[i].value, v)
+			}
+		},
+		"rebuild": func(t *rapid.T) {
+			m := genMask(t, 60)
+			if rapid.IntRange(0, 3).Draw(t, "set") == 0 {
+				err := table.SetMask(m.build())
+				if len(model.entries) > 0 {
+					require.ErrorIs(t, err, ErrNotEmpty)
 				} else {
-					model.entries = append(model.entries, modelEntry{f, next})
+					require.NoError(t, err)
+					model.mask = m
 				}
-			},
-			"delete": func(t *rapid.T) {
-				f := draw(t)
-				v, ok := table.Delete(f.build())
-				i := model.find(f)
-				require.Equal(t, i >= 0, ok)
-				if i >= 0 {
-					require.Equal(t, model.entries[i].value, v)
-					last := len(model.entries) - 1
-					model.entries[i] = model.entries[last]
-					model.entries = model.entries[:last]
+				return
+			}
+			after := &tableModel{mask: m}
+			clash := false
+			for _, e := range model.entries {
+				if _, keyed := m.selected(e.flow); !keyed || after.find(e.flow) >= 0 {
+					clash = true
+					break
 				}
-			},
-			"lookup": func(t *rapid.T) {
-				f := draw(t)
-				v, ok := table.Lookup(f.build())
-				i := model.find(f)
-				require.Equal(t, i >= 0, ok)
-				if i >= 0 {
-					require.Equal(t, model.entries[i].value, v)
+				after.entries = append(after.entries, e)
+			}
+			err := table.Rebuild(m.build())
+			require.Equal(t, clash, err != nil)
+			if !clash {
+				model.mask, model.entries = m, after.entries
+			}
+		},
+		"flush": func(t *rapid.T) {
+			if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
+				table.Flush()
+				model.entries = nil
+			}
+		},
+		"": func(t *rapid.T) {
+			require.Equal(t, len(model.entries), table.Len())
+			i := 0
+			for f, v := range table.All() {
+				require.Equal(t, model.entries[i].flow.build(), f)
+				require.Equal(t, model.entries[i].value, v)
+				i++
+			}
+			require.Equal(t, len(model.entries), i)
+			used := 0
+			for _, s := range table.slots {
+				if s != 0 {
+					used++
 				}
-			},
-			"rebuild": func(t *rapid.T) {
-				m := genMask(t, 60)
-				if rapid.IntRange(0, 3).Draw(t, "set") == 0 {
-					err := table.SetMask(m.build())
-					if len(model.entries) > 0 {
-						require.ErrorIs(t, err, ErrNotEmpty)
-					} else {
-						require.NoError(t, err)
-						model.mask = m
-					}
-					return
-				}
-				after := &tableModel{mask: m}
-				clash := false
-				for _, e := range model.entries {
-					if _, keyed := m.selected(e.flow); !keyed || after.find(e.flow) >= 0 {
-						clash = true
-						break
-					}
-					after.entries = append(after.entries, e)
-				}
-				err := table.Rebuild(m.build())
-				require.Equal(t, clash, err != nil)
-				if !clash {
-					model.mask, model.entries = m, after.entries
-				}
-			},
-			"flush": func(t *rapid.T) {
-				if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
-					table.Flush()
-					model.entries = nil
-				}
-			},
-			"": func(t *rapid.T) {
-				require.Equal(t, len(model.entries), table.Len())
-				i := 0
-				for f, v := range table.All() {
-					require.Equal(t, model.entries[i].flow.build(), f)
-					require.Equal(t, model.entries[i].value, v)
-					i++
-				}
-				require.Equal(t, len(model.entries), i)
-				used := 0
-				for _, s := range table.slots {
-					if s != 0 {
-						used++
-					}
-				}
-				require.Equal(t, table.Len(), used, "one slot for each entry")
-				for _, e := range model.entries {
-					v, ok := table.Lookup(e.flow.build())
-					require.True(t, ok, "an entry is out of reach")
-					require.Equal(t, e.value, v)
-				}
-			},
-		})
+			}
+			require.Equal(t, table.Len(), used, "one slot for each entry")
+			for _, e := range model.entries {
+				v, ok := table.Lookup(e.flow.build())
+				require.True(t, ok, "an entry is out of reach")
+				require.Equal(t, e.value, v)
+			}
+		},
 	})
 }
 
@@ -261,6 +265,7 @@ func TestAllocatesNothing(t *testing.T) {
 	for name, call := range map[string]func(){
 		"FlowFrom4":         func() { flow = FlowFrom4(0, 6, [4]byte{1}, [4]byte{2}, 1, 2) },
 		"NewFlow":           func() { flow = NewFlow(0, 6, addrPort(flow.Src(), 1), addrPort(flow.Dst(), 2)) },
+		"FlowFrom16":        func() { six = FlowFrom16(0, 6, [16]byte{1}, [16]byte{2}, 1, 2) },
 		"Reverse":           func() { flow = flow.Reverse() },
 		"ReplyFlow":         func() { flow = ReplyFlow(flow, addrPort(external, 1)) },
 		"Apply":             func() { sink += mask.Apply(flow).a },

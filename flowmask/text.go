@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// AppendTo appends the mask in ipfw's syntax, the masks of its fields in the
-// order of Fields, separated by commas, and returns the extended buffer. The
-// mask without fields is empty.
+// AppendTo appends the mask in ipfw's syntax, the masks of its fields in the order of
+// Fields, separated by commas, and returns the extended buffer. The mask without fields is
+// empty.
 func (m Mask) AppendTo(b []byte) []byte {
 	if m.fields == 0 {
 		return b
@@ -19,12 +19,12 @@ func (m Mask) AppendTo(b []byte) []byte {
 // String returns the text of AppendTo.
 func (m Mask) String() string { return string(m.AppendTo(nil)) }
 
-// ParseMask parses a mask as ipfw's setmask takes it: the masks of the fields
-// in the order of Fields, separated by commas. Address masks are dotted or in
-// IPv6 form, any bits; numbers are decimal without sign or leading zeros. Thus
-// "255.192.0.127,1,0.0.15.0,3" for flow:src-ip,proto,dst-ip,dst-port. Both
-// addresses are of one family. All errors are of type *SyntaxError and name
-// field and position. For a mask m, ParseMask(m.String(), m.Fields()) is m.
+// ParseMask parses a mask as ipfw's setmask takes it: the masks of the fields in the order
+// of Fields, separated by commas. Address masks are dotted or in IPv6 form, any bits;
+// numbers are decimal without sign or leading zeros. Thus "255.192.0.127,1,0.0.15.0,3" for
+// flow:src-ip,proto,dst-ip,dst-port. Both addresses are of one family. All errors are of
+// type *SyntaxError and name field and position. For a mask m, ParseMask(m.String(),
+// m.Fields()) is m.
 func ParseMask(s string, fields Fields) (Mask, error) {
 	v, err := parseValues(s, fields, false)
 	if err != nil {
@@ -38,8 +38,8 @@ func ParseMask(s string, fields Fields) (Mask, error) {
 	return m, nil
 }
 
-// MustParseMask is ParseMask for texts that a program holds itself, with the
-// fields as text too; it panics on an error.
+// MustParseMask is ParseMask for texts that a program holds itself, with the fields as text
+// too; it panics on an error.
 func MustParseMask(s, fields string) Mask {
 	f, err := ParseFields(fields)
 	if err != nil {
@@ -52,12 +52,12 @@ func MustParseMask(s, fields string) Mask {
 	return m
 }
 
-// ParseFlow parses the values of the given fields as ipfw writes the key of a
-// table entry: "100.64.0.5,tcp,192.0.2.1,443". A protocol is a number or one
-// of the names tcp, udp, icmp, ipv6-icmp, gre, esp, ah, sctp and udplite;
-// a port is a number, since names of services are a matter of the machine.
-// Fields not given are 0; the empty text is a flow of no field. An address with a colon is IPv6, also one that IPv4 is mapped
-// into. All errors are of type *SyntaxError.
+// ParseFlow parses the values of the given fields as ipfw writes the key of a table entry:
+// "100.64.0.5,tcp,192.0.2.1,443". A protocol is a number or one of the names tcp, udp,
+// icmp, ipv6-icmp, gre, esp, ah, sctp and udplite; a port is a number, since names of
+// services are a matter of the machine. Fields not given are 0; the empty text is a flow of
+// no field. An address with a colon is IPv6, also one that IPv4 is mapped into. All errors
+// are of type *SyntaxError.
 func ParseFlow(s string, fields Fields) (Flow, error) {
 	v, err := parseValues(s, fields, true)
 	if err != nil {
@@ -72,7 +72,8 @@ func ParseFlow(s string, fields Fields) (Flow, error) {
 	return f, nil
 }
 
-// parseValues parses one value for each field. Names of protocols are for entries, not for masks.
+// parseValues parses one value for each field. Names of protocols are for entries, not for
+// masks.
 func parseValues(s string, fields Fields, names bool) (v Bits, err error) {
 	pos, rest, more := 0, s, fields != 0 || s != ""
 	var family netip.Addr
@@ -81,7 +82,8 @@ func parseValues(s string, fields Fields, names bool) (v Bits, err error) {
 			continue
 		}
 		if !more {
-			return v, &SyntaxError{Text: s, Pos: len(s), Field: f, Reason: "value is missing; " + fields.String() + " needs one for each field"}
+			return v, &SyntaxError{Text: s, Pos: len(s), Field: f,
+				Reason: "value is missing; " + fields.String() + " needs one for each field"}
 		}
 		var word string
 		word, rest, more = strings.Cut(rest, ",")
@@ -135,8 +137,8 @@ func parseUint16(s, what string) (uint16, string) {
 	return uint16(n), ""
 }
 
-// parseNumber parses a decimal number of at most the given bits, in the one
-// form that it is printed in: no sign, no leading zero.
+// parseNumber parses a decimal number of at most the given bits, in the one form that it is
+// printed in: no sign, no leading zero.
 func parseNumber(s string, size int) (uint64, bool) {
 	n, err := strconv.ParseUint(s, 10, size)
 	if err != nil || s[0] == '+' || (s[0] == '0' && len(s) > 1) {
