@@ -2,6 +2,7 @@ package deterministic
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -282,12 +283,17 @@ func TestRecord_holds_all_parameters(t *testing.T) {
 		if rapid.Bool().Draw(t, "over") {
 			e.Until = e.From.Add(1)
 		}
+		text, err := json.Marshal(m.Config())
+		require.NoError(t, err)
+		var decoded Config
+		require.NoError(t, json.Unmarshal(text, &decoded))
+		require.True(t, decoded.equal(&e.Config))
 		line, err := AppendRecord([]byte("x"), e)
 		require.NoError(t, err)
 		got, err := ParseRecord(line[1:])
 		require.NoError(t, err)
 		require.True(t, mustEqual(e, got), "%+v\n%+v", e, got)
-		text, err := AppendLogLine(nil, from, cfg)
+		text, err = AppendLogLine(nil, from, cfg)
 		require.NoError(t, err)
 		at, short, err := ParseLogLine(text)
 		require.NoError(t, err)

@@ -143,6 +143,8 @@ func TestRFC7422_06_round_robin_is_not_paired(t *testing.T) {
 func TestRFC7422_07_interlaced(t *testing.T) {
 	m := mustNew(t, Config{Internal: Spans("10.0.0.0-10.0.0.11"), External: Spans("192.0.2.0-192.0.2.2"), Algorithm: Interlaced})
 	require.False(t, m.Paired())
+	require.False(t, m.ports(0).Paired())
+	require.True(t, mustNew(t, rfc7422Example()).ports(0).Paired())
 	require.Equal(t, 4, m.Ratio())
 	p := forward(t, m, "10.0.0.4") // slot 1, column 1
 	require.Equal(t, 16128, p.Len())

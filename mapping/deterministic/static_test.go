@@ -166,7 +166,10 @@ func TestH54_static_faults(t *testing.T) {
 		var field *FieldError
 		require.ErrorAs(t, err, &field, name)
 	}
-	_, err := NewStatic(StaticConfig{Internal: one, External: []Endpoints{
+	huge := []Endpoints{{Addrs: MustParseSpan("::/80")}} // 2^64 endpoints
+	_, err := NewStatic(StaticConfig{Internal: huge, External: huge})
+	require.ErrorContains(t, err, "at most 2^48 endpoints")
+	_, err = NewStatic(StaticConfig{Internal: one, External: []Endpoints{
 		{MustParseSpan("192.0.2.0/30"), portblock.RangeOf(1, 100)}, {MustParseSpan("192.0.2.3/32"), portblock.RangeOf(100, 200)}}})
 	require.ErrorIs(t, err, ErrOverlap)
 }
