@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -188,6 +189,33 @@ func TestDemoInterrupted(t *testing.T) {
 				t.Errorf("left: %v", left)
 			}
 		})
+	}
+}
+
+// TestDemoUnread closes the pipe that the demo writes to, as head does.
+func TestDemoUnread(t *testing.T) {
+	needRoot(t)
+	unchanged(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "demo", "-clients", "2", "-only", "ping,udp")
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if _, err := r.Read(make([]byte, 10)); err != nil {
+		t.Error(err)
+	}
+	r.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the demo ended with %v", err)
+	}
+	if left := namesOf(t, cmd.Process.Pid); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -22,8 +22,9 @@ type gateway struct {
 	fwd  *forwarder
 }
 
-// newEngine turns the options into an engine whose block records go to log.
-func newEngine(o *options, log logging.Log) (*natcore.Engine, error) {
+// engineConfig turns the options into the configuration of an engine whose block
+// records go to log.
+func engineConfig(o *options, log logging.Log) natcore.Config {
 	cfg := natcore.Config{
 		Pools: []natcore.PoolConfig{{
 			Name:      "pool",
@@ -35,10 +36,13 @@ func newEngine(o *options, log logging.Log) (*natcore.Engine, error) {
 	for _, p := range o.internal {
 		cfg.Rules = append(cfg.Rules, natcore.Rule{Internal: p, Pool: "pool"})
 	}
-	if _, err := rand.Read(cfg.Seed[:]); err != nil {
-		return nil, err
-	}
-	e, err := natcore.New(cfg, time.Now())
+	rand.Read(cfg.Seed[:]) // crypto/rand never fails
+	return cfg
+}
+
+// newEngine returns an engine for the options.
+func newEngine(o *options, log logging.Log) (*natcore.Engine, error) {
+	e, err := natcore.New(engineConfig(o, log), time.Now())
 	if err != nil {
 		return nil, &usageError{err}
 	}

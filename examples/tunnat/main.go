@@ -41,6 +41,9 @@ func command(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usageText)
 		return exitUsage
 	}
+	// A reader that goes away (tunnat demo | head) must not end the process
+	// before it has removed what it made.
+	signal.Ignore(syscall.SIGPIPE)
 	// The first signal ends the work in order; the handlers are gone then, so
 	// that a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
