@@ -10,8 +10,8 @@ import (
 // address, all of it, tells the selected bits of the internal address, and nothing tells
 // more.
 type ReplyPlan struct {
-	// External selects the bits of the external address that tell; the invalid Addr selects
-	// all.
+	// External selects the bits of the external address that tell. The invalid Addr selects
+	// all, in the family of the mask; of a mask without address fields that is IPv4.
 	External netip.Addr
 	// Tells names further fields whose selected bits the external address tells: SrcPort,
 	// Realm. Others are ignored.
