@@ -190,6 +190,8 @@ func (a *Address) TakeBlock(owner uint64, now time.Time) (Block, error) {
 // TakeBlockOf is like TakeBlock for the kind of block that want describes;
 // Holding.Want says which one a subscriber needs next. It fails with
 // ErrNoBlock or ErrInvalid (want.Spaces names a space that does not exist).
+// Where the larger size is refused the smaller one may still be had: a Holding
+// takes blocks of either size at any time.
 func (a *Address) TakeBlockOf(owner uint64, want Want, now time.Time) (Block, error) {
 	if want.Spaces&^AllSpaces != 0 {
 		return Block{}, ErrInvalid

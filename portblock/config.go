@@ -125,6 +125,8 @@ type Config struct {
 
 	// FirstBlockSize is the size of a subscriber's first block, for
 	// Contiguous only: a power of two from 16 to 4096. Zero means BlockSize.
+	// A block of the larger size is given only where all the smaller ones in
+	// it are usable and free; what is left over serves the smaller size.
 	FirstBlockSize int
 
 	// PSIDOffset and PSIDLength are a and k of RFC 7597 section 5.1, for

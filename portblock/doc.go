@@ -124,6 +124,9 @@
 // taking the next) and RFC 7768 section 2 (leave out the block that is idle
 // longest) agree here: another block is asked for only when none has room.
 //
+// The guard time is variant 1 of RFC 7768 section 2: mappings have timers of
+// their own, and the guard time runs after the last one has ended.
+//
 // RFCs: 4787 (REQ-1 to REQ-4), 6056, 6431, 6888 (REQ-4, REQ-8, REQ-13 to
 // REQ-15), 7597, 7768, 7857 (sections 8 and 9).
 package portblock

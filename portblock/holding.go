@@ -294,8 +294,7 @@ func (h *Holding) TouchPort(address uint32, port uint16, now time.Time) bool {
 func (h *Holding) touch(slot int, now time.Time) {
 	h.now = max(h.now, millis(now))
 	b := &h.blocks[slot]
-	b.emptied = uint32(max(0, b.idleSince()-h.now))
-	b.seen = h.now
+	b.seen, b.emptied = h.now, 0 // a packet is later than the last return
 }
 
 // TakePortAt takes one port by name. It fails with ErrNotHeld (no held block
