@@ -1,0 +1,55 @@
+// Package natcore is a NAT44 engine: it translates IPv4 packets in place and wires packages alloc
+// (external addresses), portblock (their ports), mapping (mappings and sessions), rewrite
+// (bytes), flowmask (choice by masked flows) and logging (records). It decides little itself.
+//
+// # What it does
+//
+// TCP, UDP and ICMP queries, both directions, with endpoint-independent, address-dependent or
+// address-and-port-dependent mapping and, apart from it, filtering (RFC 4787, RFC 5382, RFC 5508); paired pooling
+// (RFC 6888 REQ-2); port blocks, so that one record covers a block of ports (RFC 7768); hairpinning; ICMP errors
+// in both directions; fragments in any order; explicit mappings; rules that choose pools, exempt or refuse; several realms
+// with the same internal addresses; classes of remotes as port spaces of their own.
+//
+// # What it does not
+//
+// It opens no sockets, starts no goroutines, reads no clock and logs nothing but records of
+// allocation, through the logging.Log that the caller gives it. It does not route, does not touch the TTL, and sends no
+// packet of its own. IPv6 and other protocols are dropped, each under a named reason.
+//
+// # Use
+//
+//	packet from the internal side ---> Outbound ---> Forward: send it out
+//	                                             \--> Hairpin: send it back inside
+//	packet from the external side ---> Inbound  ---> Forward: send it inside (Packet.Realm)
+//	                                             \--> Drop, with a Reason; the bytes are as they came
+//	every second                  ---> Expire
+//	after a verdict Held          ---> Drain
+//
+// Process takes a batch of both directions and keeps a shard locked while packets of
+// one shard follow each other; Outbound and Inbound are for one packet of realm 0.
+//
+// # State
+//
+//	Engine -- pool ---- alloc.Pool             which addresses have room
+//	   |        +------ portblock.Address      blocks of an address: free, heating, cooling
+//	   |        +------ owners                 block -> shard, read without a lock
+//	   +----- shard --- mapping.Table          mappings and sessions
+//	            +------ subscriber             portblock.Holding: blocks and ports
+//
+// A subscriber is an internal address of a realm. A keyed hash of both puts it into a shard; all that it
+// holds is there, behind one lock. The number of shards changes speed, never what a subscriber can use.
+//
+// # Invariants
+//
+//   - An external endpoint belongs to at most one internal endpoint at a time (in each class of remotes), and rests for
+//     its hold-down, its block for its guard time, before it belongs to another.
+//   - No port is used before the record of its block is accepted by the log; a release that the log refuses
+//     leaves the block with its subscriber until the record is accepted.
+//   - A refusal changes no state and has a reason; nothing that lives is evicted for something new (RFC 6888 REQ-11).
+//   - Checksums that were right stay right, wrong ones stay wrong.
+//   - A packet of a known session allocates no memory and calls no interface.
+//
+// # Sources
+//
+// RFC 2663, RFC 3022, RFC 4787, RFC 5382, RFC 5508, RFC 6056, RFC 6888, RFC 7768, RFC 7857.
+package natcore
