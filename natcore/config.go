@@ -161,7 +161,7 @@ type Limits struct {
 	Sessions int
 	// SessionsPerSubscriber: default 16,384 (RFC 6888 REQ-5). Ports and blocks are bounded in PoolConfig.Blocks.
 	SessionsPerSubscriber int
-	// Fragments is the number of fragmented datagrams followed at a time: default 4,096 (RFC 4787 REQ-14a).
+	// Fragments is the number of fragmented datagrams followed at a time: default 65,536 (RFC 4787 REQ-14a).
 	Fragments int
 	// FragmentBytes bounds the bytes of fragments that wait for their first one: default 4 MiB.
 	FragmentBytes int

@@ -101,7 +101,7 @@ func (l *Limits) complete(f *faults) {
 		{"Subscribers", &l.Subscribers, 1 << 20},
 		{"Sessions", &l.Sessions, 1 << 24},
 		{"SessionsPerSubscriber", &l.SessionsPerSubscriber, 1 << 14},
-		{"Fragments", &l.Fragments, 4096},
+		{"Fragments", &l.Fragments, 1 << 16},
 		{"FragmentBytes", &l.FragmentBytes, 4 << 20},
 	} {
 		if *v.value == 0 {
