@@ -218,7 +218,7 @@ func TestParseJSONFieldsComplete(t *testing.T) {
 func TestReadJSON(t *testing.T) {
 	r := exampleBlock()
 	line := string(JSON{}.AppendRecord(nil, &r))
-	stream := line + "\n" + "damaged\n" + line[:40] + "\n" + `{"pad":"` + strings.Repeat("x", 2<<20) + "\"}\n" + line + strings.TrimSpace(line)
+	stream := line + "\n" + "damaged\n" + line[:40] + "\n" + line[:len(line)-2] + `,"pad":"` + strings.Repeat("x", 2<<20) + "\"}\n" + line + strings.TrimSpace(line)
 	var recs []Record
 	var lines []int64
 	for rec, err := range ReadJSON(strings.NewReader(stream)) {
