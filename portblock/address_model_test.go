@@ -2,6 +2,7 @@ package portblock
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -410,4 +411,19 @@ func addressLayouts() []*Layout {
 // Rules 1 to 3 of the design for blocks, H6, H11, H14 to H16, H19 to H22, H27.
 func TestAddressAgainstGoldenModel(t *testing.T) { rapid.Check(t, runAddressMachine) }
 
-func FuzzAddressMachine(f *testing.F) { f.Fuzz(rapid.MakeFuzz(runAddressMachine)) }
+func FuzzAddressMachine(f *testing.F) {
+	seedMachine(f)
+	f.Fuzz(rapid.MakeFuzz(runAddressMachine))
+}
+
+// seedMachine adds streams of draws: none, all zero (the first choice each
+// time), and pseudorandom ones.
+func seedMachine(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(make([]byte, 4096))
+	for seed := range byte(4) {
+		b := make([]byte, 8192)
+		_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+		f.Add(b)
+	}
+}

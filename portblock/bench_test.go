@@ -158,7 +158,13 @@ func BenchmarkBlockRefused(b *testing.B) {
 
 // A subscriber's whole life: block, port, release.
 func BenchmarkSubscriber(b *testing.B) {
-	l := mustLayout(b, Config{HoldDown: Off, GuardTime: Off, IdleTimeout: Off})
+	b.Run("layout=contiguous", func(b *testing.B) { benchSubscriber(b, Config{}) })
+	b.Run("layout=psid", func(b *testing.B) { benchSubscriber(b, Config{Scheme: PSID, PSIDOffset: 6, PSIDLength: 8}) })
+}
+
+func benchSubscriber(b *testing.B, c Config) {
+	c.HoldDown, c.GuardTime, c.IdleTimeout = Off, Off, Off
+	l := mustLayout(b, c)
 	a, h := l.NewAddress(1), l.NewHolding()
 	rnd := rand.NewChaCha8([32]byte{1})
 	now := ms(1e12)

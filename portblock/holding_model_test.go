@@ -771,4 +771,7 @@ func runWorld(t *rapid.T) {
 // 6888-08, 4787-03a, 4787-04; B117 to B119, H19 to H22.
 func TestHoldingsAgainstLedger(t *testing.T) { rapid.Check(t, runWorld) }
 
-func FuzzHoldings(f *testing.F) { f.Fuzz(rapid.MakeFuzz(runWorld)) }
+func FuzzHoldings(f *testing.F) {
+	seedMachine(f)
+	f.Fuzz(rapid.MakeFuzz(runWorld))
+}
