@@ -7,6 +7,7 @@ import (
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/mapping/deterministic"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -71,6 +72,14 @@ type PoolConfig struct {
 	Addresses []alloc.Range
 	// Exclude are addresses out of those that are never used.
 	Exclude []alloc.Range
+	// Map makes the pool deterministic (RFC 7422): each subscriber of the map has its ports by formula, and no
+	// record is needed to find it again. The external addresses are the map's; Addresses and Exclude stay
+	// empty. A subscriber whose ports are all in use gets blocks from the map's dynamic range, if
+	// it has one, by the rules of Blocks and up to the map's MaxPorts, with records; Blocks.Ports and Blocks.Reserved
+	// are set from the map. Rules that name the pool are of the map's realm. Ports are chosen at random within the set
+	// (RFC 7422 section 2, step 3) and may be used again at once (RFC 6888 REQ-8 B). The map's parameters
+	// are recorded by New and every day (RFC 7422 section 3). It must be paired, of IPv4 addresses one by one.
+	Map *deterministic.Map
 	// Blocks says how the ports of each address are cut into blocks and given out.
 	// Its zero value is 256-port blocks over 1024-65535; natcore supplies the key from Config.Seed where it is zero.
 	Blocks portblock.Config

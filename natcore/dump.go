@@ -29,6 +29,9 @@ func (p *pool) stats(now time.Time) PoolStats {
 	st := PoolStats{
 		Name: p.cfg.Name, Addresses: c.Addresses, AddressesInUse: c.Addresses - c.Whole, Subscribers: c.Leases,
 	}
+	if p.layout == nil {
+		return st
+	}
 	fresh := p.layout.NewAddress(0).Counts(now).Free
 	st.BlocksFree = (c.Addresses*uint64(p.selection.classes()) - uint64(len(p.addresses))) * uint64(fresh)
 	for _, a := range p.addresses {

@@ -26,15 +26,18 @@ type Engine struct {
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
 	sessions    atomic.Int64 // in all shards, against Limits.Sessions
 	sweep       sweep
+	began       time.Time
+	recorded    time.Time // when the parameters of deterministic maps were recorded, guarded by sweep
 }
 
 // New returns an engine with the configuration, or all faults of the
 // configuration at once: errors of type *FieldError under errors.Join. The engine's clock starts at now.
+// With deterministic maps it records their parameters first, and fails when the log refuses them.
 func New(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
 	err := cfg.complete()
-	e := &Engine{cfg: cfg}
+	e := &Engine{cfg: cfg, began: now, recorded: now}
 	secrets := rand.NewChaCha8(cfg.Seed)
 	for i, pc := range cfg.Pools {
 		var seed [32]byte
@@ -63,6 +66,9 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		_, _ = secrets.Read(key[:])
 		_, _ = secrets.Read(seed[:])
 		e.shards = append(e.shards, newShard(i, key, seed, idle, now))
+	}
+	if err := e.recordEpochs(now); err != nil {
+		return nil, err
 	}
 	return e, nil
 }

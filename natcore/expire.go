@@ -6,6 +6,7 @@ import (
 
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/portblock"
 )
 
 // sweep is where Expire is on its way round the shards.
@@ -27,6 +28,9 @@ func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 	e.sweep.mu.Lock()
 	defer e.sweep.mu.Unlock()
 	e.frags.expire(now)
+	if now.Sub(e.recorded) >= epochInterval && e.recordEpochs(now) == nil {
+		e.recorded = now // refused, it is offered again next time
+	}
 	for budget > 0 {
 		if e.sweep.shard == len(e.shards) {
 			e.sweep.shard = 0
@@ -82,13 +86,22 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Session) {
 
 // mappingEnded gives back the port of a removed mapping. The caller holds mu.
 func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
-	pool, position, ok := e.external.find(m.External.Addr)
+	pool, _, ok := e.external.find(m.External.Addr)
 	if !ok {
 		return // not reached: mappings are to external addresses
 	}
 	if sub := s.subs[subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class}]; sub != nil {
-		_ = sub.holding.ReturnPort(m.Space, e.pools[pool].place(position, m.Class), m.External.Port, s.now)
+		e.returnPort(s, sub, m.Space, m.External.Port)
 	}
+}
+
+// returnPort gives a port back to where it came from. The caller holds mu.
+func (e *Engine) returnPort(s *shard, sub *subscriber, space portblock.Space, port uint16) {
+	if sub.fixed != nil && sub.fixed.giveBack(space, port) {
+		return
+	}
+	place := e.pools[sub.key.pool].place(sub.lease.Position(), sub.key.class)
+	_ = sub.holding.ReturnPort(space, place, port, s.now)
 }
 
 // releaseIdle looks at some subscribers of a shard, releases the blocks that
@@ -100,7 +113,9 @@ func (e *Engine) releaseIdle(s *shard, now time.Time) (done bool) {
 	now, done, gone = s.detach(now)
 	for _, sub := range gone {
 		e.subscribers.Add(-1)
-		e.pools[sub.key.pool].unlease(sub.lease)
+		if sub.lease.IsValid() {
+			e.pools[sub.key.pool].unlease(sub.lease)
+		}
 	}
 	e.recordReleases(s, now)
 	return done
@@ -117,13 +132,16 @@ func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subsc
 			break
 		}
 		sub := s.order[s.cursor]
-		s.idle = sub.holding.AppendIdle(s.idle[:0], s.now)
+		s.idle = s.idle[:0]
+		if sub.holding.Blocks() > 0 {
+			s.idle = sub.holding.AppendIdle(s.idle, s.now)
+		}
 		for _, b := range s.idle {
 			if sub.holding.RemoveBlock(b, s.now) == nil {
 				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks()})
 			}
 		}
-		if sub.holding.Blocks() > 0 {
+		if !sub.idle() {
 			s.cursor++
 			continue
 		}
@@ -148,9 +166,10 @@ func (e *Engine) recordReleases(s *shard, now time.Time) {
 	kept := s.pending[:0]
 	for _, r := range s.pending {
 		p := e.pools[r.key.pool]
-		rec := e.record(logging.BlockReleased, r.key, r.external, r.block, r.used, now)
+		since, at := p.times(r.block, now)
+		rec := e.record(logging.BlockReleased, r.key, r.external, r.block, r.used, at)
 		rec.Reason = logging.ReasonIdle
-		rec.Allocated = logging.MillisOf(p.since(r.block, now))
+		rec.Allocated = logging.MillisOf(since)
 		if err := e.cfg.Log.Append(&rec); err != nil {
 			refused++
 			if e.cfg.LogPolicy == RefuseBlocks {
@@ -159,7 +178,7 @@ func (e *Engine) recordReleases(s *shard, now time.Time) {
 			}
 			lost++
 		}
-		p.cool(r.block, now)
+		p.cool(r.block, at)
 		released++
 	}
 	s.pending = kept

@@ -115,7 +115,11 @@ func build(t failer, k kind, src, dst netip.AddrPort, payload []byte, f tcpFlags
 		transport = &layers.ICMPv4{TypeCode: code, Id: id, Seq: 1}
 	}
 	require.NoError(t, gopacket.SerializeLayers(buf, opts, ip, transport, gopacket.Payload(payload)))
-	return append([]byte(nil), buf.Bytes()...)
+	b := append([]byte(nil), buf.Bytes()...)
+	if k == udp && b[26] == 0 && b[27] == 0 {
+		b[26], b[27] = 0xff, 0xff // gopacket sends a computed zero as it is (RFC 768)
+	}
+	return b
 }
 
 // seen is a packet as gopacket reads it.

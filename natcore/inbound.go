@@ -16,6 +16,17 @@ func (c *call) holder(external, remote mapping.Endpoint) (s *shard, pool int, wh
 		return c.lock(c.e.shards[0]), pool, ReasonNone
 	}
 	p := c.e.pools[pool]
+	if p.cfg.Map != nil {
+		// A deterministic port leads to its subscriber by formula, a dynamic one by its block.
+		subscriber, err := p.cfg.Map.Reverse(mapping.Addr4(external.Addr), external.Port)
+		if err == nil {
+			realm := uint16(p.cfg.Map.Config().Realm)
+			return c.lock(c.e.shardOf(realm, number4(subscriber.Addr()))), pool, ReasonNone
+		}
+		if !p.overflows() {
+			return nil, pool, ReasonNoMapping
+		}
+	}
 	block, ok := p.layout.Locate(external.Port)
 	if !ok {
 		return nil, pool, ReasonNoMapping

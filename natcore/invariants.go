@@ -50,7 +50,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 	if err := s.table.CheckInvariants(); err != nil {
 		return err
 	}
-	ports := map[held]int{}
+	ports, fixed := map[held]int{}, map[held]int{}
 	var page []mapping.Mapping
 	for part := 0; part >= 0; {
 		page, part = s.table.AppendMappings(page[:0], part)
@@ -66,6 +66,10 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			}
 			if e.shardOf(m.Realm, m.Internal.Addr) != s {
 				return fmt.Errorf("mapping of %v in a foreign shard", m.Internal)
+			}
+			if sub.fixed != nil && sub.fixed.holds(m.Space, m.External.Port) {
+				fixed[held{key, m.Space}]++
+				continue
 			}
 			if _, ok := sub.holding.BlockOf(e.pools[pool].place(position, m.Class), m.External.Port); !ok {
 				return fmt.Errorf("mapping of %v to %v, whose block it does not hold", m.Internal, m.External)
@@ -93,6 +97,12 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if got, want := sub.holding.Ports(sp), ports[held{sub.key, sp}]; got != want {
 				return fmt.Errorf("subscriber %v holds %d %v ports for %d mappings", mapping.Addr4(sub.key.addr), got, sp, want)
 			}
+			if sub.fixed != nil && sub.fixed.live[sp] != fixed[held{sub.key, sp}] {
+				return fmt.Errorf("subscriber %v uses %d deterministic %v ports for %d mappings", mapping.Addr4(sub.key.addr), sub.fixed.live[sp], sp, fixed[held{sub.key, sp}])
+			}
+		}
+		if sub.holding.Blocks() == 0 {
+			continue
 		}
 		if err := sub.holding.CheckInvariants(); err != nil {
 			return err

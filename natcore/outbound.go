@@ -166,24 +166,23 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	if ok {
 		return external, ReasonNone
 	}
-	sub := s.subs[key]
-	port, more, why := s.takePort(sub, space, internal.Port)
+	port, more, why := c.e.takePort(s, key, space, internal.Port)
 	if more {
 		c.unlock()
 		port, why = c.e.grant(s, key, space, internal.Port, c.now)
 		c.lock(s)
-		sub = s.subs[key]
 	}
 	if why != ReasonNone {
 		return mapping.Endpoint{}, why
 	}
+	sub := s.subs[key]
 	m := mapping.Mapping{
 		Realm: key.realm, Space: space, Internal: internal, Scope: scope, Class: key.class,
 		External: mapping.Endpoint{Addr: sub.external, Port: port},
 	}
 	if !s.table.AddMapping(m) {
 		// Another caller mapped the endpoint while the shard was unlocked.
-		_ = sub.holding.ReturnPort(space, c.e.pools[key.pool].place(sub.lease.Position(), key.class), port, s.now)
+		c.e.returnPort(s, sub, space, port)
 		external, _ = s.table.Mapped(key.realm, space, internal, scope)
 		return external, ReasonNone
 	}

@@ -134,6 +134,8 @@ const (
 	ReasonPortsResting
 	// ReasonSessionLimit: the subscriber or the engine holds as many sessions as it may.
 	ReasonSessionLimit
+	// ReasonNotSubscriber: the pool is deterministic, and its map gives the internal address no ports.
+	ReasonNotSubscriber
 	// ReasonSubscriberLimit: the engine serves as many subscribers as it may.
 	ReasonSubscriberLimit
 	// ReasonLogRefused: the log did not accept the record of a new block.
@@ -153,7 +155,7 @@ var reasonNames = [reasons]string{
 	"protocol not translated", "icmp type not translated", "no rule", "rule says drop",
 	"spoofed source", "destination in no pool", "no mapping", "filtered", "no session",
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
-	"session limit", "subscriber limit", "log refused", "icmp error without session",
+	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
 	"icmp error checksum", "fragment without first",
 }
 

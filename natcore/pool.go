@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -21,6 +22,7 @@ type pool struct {
 
 	mu        sync.Mutex
 	alloc     *alloc.Pool
+	now       time.Time                     // the latest seen: shards come with clocks of their own
 	addresses map[uint32]*portblock.Address // by place, once used
 	cooling   []cooling                     // in the order in which their guard times end
 	owners    []atomic.Pointer[ownerPage]   // by place
@@ -42,9 +44,11 @@ type ownerPage [ownersPerPage][]atomic.Uint32
 func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	p := &pool{cfg: cfg, addresses: map[uint32]*portblock.Address{}}
 	var err, err2 error
-	p.layout, err = portblock.NewLayout(cfg.Blocks)
-	if err != nil {
-		err = prefixed(fmt.Sprintf("Pools[%d].Blocks.", index), err)
+	if cfg.Map == nil || cfg.Blocks.Ports.IsValid() {
+		p.layout, err = portblock.NewLayout(cfg.Blocks)
+		if err != nil {
+			err = prefixed(fmt.Sprintf("Pools[%d].Blocks.", index), err)
+		}
 	}
 	p.alloc, err2 = alloc.New(alloc.Config{
 		Name: cfg.Name, Ranges: cfg.Addresses, Exclude: cfg.Exclude,
@@ -133,7 +137,8 @@ func (p *pool) setOwner(b portblock.Block, shard int) {
 type grant struct {
 	block  portblock.Block
 	lease  alloc.Lease
-	leased bool // the lease is new with this grant
+	leased bool      // the lease is new with this grant
+	at     time.Time // when the block was taken, by the pool's clock: the time of its record
 }
 
 // take takes a block for a subscriber: on the address that it is paired with,
@@ -142,8 +147,8 @@ type grant struct {
 func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, shard int, now time.Time) (grant, Reason) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.thaw(now)
-	g := grant{lease: lease}
+	now = p.advance(now)
+	g := grant{lease: lease, at: now}
 	for {
 		if !lease.IsValid() {
 			var err error
@@ -158,8 +163,8 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 		if err == nil {
 			p.setOwner(g.block, shard)
 		}
-		// With classes an address is chosen by the subscriber alone, so room does not steer the choice.
-		full := p.selection == nil && !a.HasRoom(want, now)
+		// Where masks or a map choose the address, room does not steer the choice.
+		full := p.selection == nil && p.cfg.Map == nil && !a.HasRoom(want, now)
 		if full {
 			p.alloc.SetRoom(g.lease.Position(), false)
 		}
@@ -178,10 +183,17 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 
 // choose leases an address for a subscriber that has none. The caller holds the lock.
 func (p *pool) choose(key subscriberKey) (alloc.Lease, error) {
-	if p.selection == nil {
-		return p.alloc.Take(alloc.LeastLoaded)
+	switch {
+	case p.cfg.Map != nil:
+		ports, err := p.cfg.Map.Forward(mapping.Addr4(key.addr))
+		if err != nil {
+			return alloc.Lease{}, err
+		}
+		return p.alloc.TakeAddress(ports.External())
+	case p.selection != nil:
+		return p.alloc.TakeAddress(p.alloc.Address(p.selection.position(key.addr)))
 	}
-	return p.alloc.TakeAddress(p.alloc.Address(p.selection.position(key.addr)))
+	return p.alloc.Take(alloc.LeastLoaded)
 }
 
 // cancel takes a grant back whose record was refused.
@@ -200,22 +212,27 @@ func (p *pool) cancel(g grant) {
 func (p *pool) cool(b portblock.Block, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now = p.advance(now)
 	p.setOwner(b, -1)
 	if p.address(b.Address()).CoolBlock(b, now) != nil {
 		return // not reached: who releases a block holds it
 	}
 	p.cooling = append(p.cooling, cooling{b.Address(), now.Add(max(p.layout.Config().GuardTime, 0))})
-	p.thaw(now)
 }
 
-// thaw opens the addresses whose blocks are free again. The caller holds the lock.
-func (p *pool) thaw(now time.Time) {
+// advance sets the pool's clock, opens the addresses whose blocks are free again, and returns the
+// time. The caller holds the lock.
+func (p *pool) advance(now time.Time) time.Time {
+	if now.After(p.now) {
+		p.now = now
+	}
 	n := 0
-	for n < len(p.cooling) && !p.cooling[n].free.After(now) {
+	for n < len(p.cooling) && !p.cooling[n].free.After(p.now) {
 		p.alloc.SetRoom(p.cooling[n].place/uint32(p.selection.classes()), true)
 		n++
 	}
 	p.cooling = p.cooling[n:]
+	return p.now
 }
 
 // unlease ends a subscriber's pairing with its address.
@@ -225,11 +242,12 @@ func (p *pool) unlease(l alloc.Lease) {
 	_ = p.alloc.Return(l)
 }
 
-// since returns when a block was taken.
-func (p *pool) since(b portblock.Block, now time.Time) time.Time {
+// times returns when a block was taken, and now by the pool's clock.
+func (p *pool) times(b portblock.Block, now time.Time) (since, clock time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.address(b.Address()).Owner(p.layout.SetOf(b).First(), now).Since
+	now = p.advance(now)
+	return p.address(b.Address()).Owner(p.layout.SetOf(b).First(), now).Since, now
 }
 
 // place numbers the port spaces of a pool: each address has one for each class of remotes.

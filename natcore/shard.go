@@ -88,16 +88,30 @@ func reasonOf(err error) Reason {
 	}
 }
 
-// takePort takes a port from the blocks that a subscriber holds. more says that another block would help.
-// The caller holds mu.
-func (s *shard) takePort(sub *subscriber, space portblock.Space, internal uint16) (port uint16, more bool, why Reason) {
+// takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. more says
+// that another block would help. The caller holds mu.
+func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, internal uint16) (port uint16, more bool, why Reason) {
+	sub, p := s.subs[key], e.pools[key.pool]
+	if sub == nil && p.cfg.Map != nil {
+		if sub, why = e.enrol(s, key); why != ReasonNone {
+			return 0, false, why
+		}
+	}
 	if sub == nil {
 		return 0, true, ReasonNone
 	}
-	p, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
+	if sub.fixed != nil {
+		if port, ok := sub.fixed.take(space, s.rnd); ok {
+			return port, false, ReasonNone
+		}
+		if !p.overflows() {
+			return 0, false, ReasonPortLimit
+		}
+	}
+	got, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
 	switch {
 	case err == nil:
-		return p.Number, false, ReasonNone
+		return got.Number, false, ReasonNone
 	case errors.Is(err, portblock.ErrNeedBlock):
 		return 0, true, ReasonNone
 	default:
@@ -115,8 +129,8 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	s.mu.Lock()
 	s.advance(now)
 	now = s.now
+	port, more, why := e.takePort(s, key, space, internal) // another caller may have been here first
 	sub := s.subs[key]
-	port, more, why := s.takePort(sub, space, internal) // another caller may have been here first
 	if !more {
 		s.mu.Unlock()
 		return port, why
@@ -137,7 +151,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	var external uint32
 	if why == ReasonNone {
 		external = number4(p.external(g.lease.Position()))
-		r := e.record(logging.BlockAllocated, key, external, g.block, used, now)
+		r := e.record(logging.BlockAllocated, key, external, g.block, used, g.at)
 		r.Reason = logging.ReasonOutbound
 		if err := e.cfg.Log.Append(&r); err != nil {
 			if refused = true; e.cfg.LogPolicy == CountLoss {
@@ -174,6 +188,9 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.subs[key] = sub
 		s.order = append(s.order, sub)
 	}
+	if g.leased {
+		sub.lease = g.lease
+	}
 	s.counts.allocated++
 	if sub.holding.AddBlock(g.block, s.now) != nil {
 		// The holding asked for the block a moment ago and blocks change under
@@ -181,7 +198,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.pending = append(s.pending, release{key, external, g.block, used - 1})
 		return 0, ReasonBlockLimit
 	}
-	if port, more, why = s.takePort(sub, space, internal); more {
+	if port, more, why = e.takePort(s, key, space, internal); more {
 		return 0, ReasonBlocksExhausted // the new block has no port of the required kind either
 	}
 	return port, why

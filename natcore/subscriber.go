@@ -21,14 +21,20 @@ type subscriberKey struct {
 }
 
 // subscriber is what one internal address holds in one pool. It exists while it
-// holds a block.
+// holds a block or a deterministic port.
 type subscriber struct {
 	key      subscriberKey
 	lease    alloc.Lease
-	external uint32 // the address that it is paired with
+	external uint32      // the address that it is paired with
+	fixed    *fixedPorts // deterministic ports, or nil
 	holding  portblock.Holding
 	sessions int
 	place    int // in shard.order
+}
+
+// idle reports whether the subscriber holds nothing any more.
+func (s *subscriber) idle() bool {
+	return s.holding.Blocks() == 0 && (s.fixed == nil || s.fixed.inUse() == 0)
 }
 
 // record returns a block record of the subscriber. Used and Max count blocks.
@@ -78,6 +84,9 @@ func (e *Engine) info(s *subscriber) SubscriberInfo {
 	}
 	for sp := range i.Ports {
 		i.Ports[sp] = s.holding.Ports(portblock.Space(sp))
+		if s.fixed != nil {
+			i.Ports[sp] += s.fixed.live[sp]
+		}
 	}
 	return i
 }

@@ -139,7 +139,9 @@ func (c *Config) completePools(f *faults) {
 			f.add(field("ID"), p.ID, fmt.Sprintf("is the ID of Pools[%d] already", j))
 		}
 		ids[p.ID] = i
-		if len(p.Addresses) == 0 {
+		if p.Map != nil {
+			p.completeMap(f, field)
+		} else if len(p.Addresses) == 0 {
 			f.add(field("Addresses"), "empty", "at least one external address is needed")
 		}
 		for j, r := range p.Addresses {
@@ -200,6 +202,9 @@ func (p *PoolConfig) completeMasks(f *faults, field func(string) string) {
 func (c *Config) completeRules(f *faults) {
 	if len(c.Rules) == 0 && len(c.Pools) > 0 {
 		c.Rules = []Rule{{Pool: c.Pools[0].Name}}
+		if m := c.Pools[0].Map; m != nil {
+			c.Rules[0].Realm = Realm(m.Config().Realm)
+		}
 		return
 	}
 	for i := range c.Rules {
@@ -215,8 +220,10 @@ func (c *Config) completeRules(f *faults) {
 		}
 		switch r.Action {
 		case Translate:
-			if c.pool(r.Pool) < 0 {
+			if i := c.pool(r.Pool); i < 0 {
 				f.add(field("Pool"), fmt.Sprintf("%q", r.Pool), "must name one of Pools")
+			} else if m := c.Pools[i].Map; m != nil && m.Config().Realm != uint32(r.Realm) {
+				f.add(field("Realm"), r.Realm, fmt.Sprintf("must be %d, the realm of the pool's Map", m.Config().Realm))
 			}
 		case Exempt, Refuse:
 			if r.Pool != "" {
