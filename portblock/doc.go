@@ -108,12 +108,12 @@
 //
 //	Address, 256-port blocks        760 and 24 for each block that heats or cools
 //	Address, 16-port blocks         9 KiB and 24 (two bytes a block position)
-//	Holding                         232
+//	Holding                         216
 //	held block of 256 ports         232: two bitmaps in three spaces 192, record 40
 //	resting port                    8, in a ring that doubles
 //	Layout                          a few KiB; Crypto 256 KiB more
 //	Reserved                        8 a range, and 5 bits a block position
-//	Range 8, Block 12, Port 8, Set 40
+//	Range 8, Block 12, Port 8, Set 32
 //
 // With two block sizes each held block takes the bitmaps of the larger one.
 //

@@ -16,11 +16,11 @@ func TestSizes(t *testing.T) {
 		{"Range", unsafe.Sizeof(Range{}), 8},
 		{"Block", unsafe.Sizeof(Block{}), 12},
 		{"Port", unsafe.Sizeof(Port{}), 8},
-		{"Set", unsafe.Sizeof(Set{}), 40},
+		{"Set", unsafe.Sizeof(Set{}), 32},
 		{"record", unsafe.Sizeof(record{}), 24},
 		{"held", unsafe.Sizeof(held{}), 40},
-		{"Holding", unsafe.Sizeof(Holding{}), 232},
-		{"Address", unsafe.Sizeof(Address{}), 232},
+		{"Holding", unsafe.Sizeof(Holding{}), 216},
+		{"Address", unsafe.Sizeof(Address{}), 200},
 	} {
 		if v.got > v.most {
 			t.Errorf("%s takes %d bytes, at most %d are planned", v.name, v.got, v.most)

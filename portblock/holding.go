@@ -87,10 +87,16 @@ func (h *Holding) Layout() *Layout { return h.layout }
 
 // advance moves the clock and rotates blocks out.
 func (h *Holding) advance(now time.Time) {
-	h.now = max(h.now, millis(now))
-	if h.now >= h.rotateAt {
+	if h.tick(now) {
 		h.rotate()
 	}
+}
+
+// tick moves the clock and says whether rotate has work. Unlike advance it is
+// inlined.
+func (h *Holding) tick(now time.Time) bool {
+	h.now = max(h.now, millis(now))
+	return h.now >= h.rotateAt
 }
 
 // bits returns the free and the live bitmap of a slot and space.
@@ -129,15 +135,27 @@ func (h *Holding) covers(slot int, address uint32, unit int) bool {
 	return int(b.number&^bigBlock) == unit
 }
 
-// locate finds slot and offset of a port, or -1.
+// locate finds slot and offset of a port, or -1. The common case, a contiguous
+// layout and the slot found last, is spelled out.
 func (h *Holding) locate(address uint32, port uint16) (slot, off int) {
-	unit, off, ok := h.layout.locate(port)
-	if !ok {
-		return -1, 0
+	l := h.layout
+	var unit int
+	if l.cfg.Scheme == Contiguous {
+		unit, off = int(port>>l.unitShift), int(port)&(l.unit-1)
+		if i := int(h.hint); i < len(h.blocks) {
+			if b := &h.blocks[i]; int(b.number) == unit && b.address == address && b.gen != 0 {
+				return i, off
+			}
+		}
+	} else {
+		var ok bool
+		if unit, off, ok = l.locate(port); !ok {
+			return -1, 0
+		}
 	}
 	slot = h.slotOf(address, unit)
-	if slot >= 0 && h.layout.group > 1 {
-		off += (unit - int(h.blocks[slot].number&^bigBlock)) * h.layout.unit
+	if slot >= 0 && l.group > 1 {
+		off += (unit - int(h.blocks[slot].number&^bigBlock)) * l.unit
 	}
 	return slot, off
 }
@@ -148,8 +166,12 @@ func (h *Holding) lease(slot int) Block {
 }
 
 func (h *Holding) portOf(slot, off int) Port {
-	b := &h.blocks[slot]
-	return Port{b.address, h.layout.portAt(int(b.number&^bigBlock), off)}
+	b, l := &h.blocks[slot], h.layout
+	unit := int(b.number &^ bigBlock)
+	if l.cfg.Scheme == Contiguous {
+		return Port{b.address, uint16(unit<<l.unitShift + off)}
+	}
+	return Port{b.address, l.portAt(unit, off)}
 }
 
 // find returns the slot of a lease.
@@ -247,7 +269,9 @@ func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time
 	if *live&^*free&m == 0 {
 		return ErrNotHeld
 	}
-	h.advance(now)
+	if h.tick(now) {
+		h.rotate()
+	}
 	*live &^= m
 	h.live[s]--
 	b := &h.blocks[slot]

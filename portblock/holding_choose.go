@@ -29,7 +29,9 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 	if !l.cfg.Spaces.Has(s) {
 		return Port{}, ErrInvalid
 	}
-	h.advance(now)
+	if h.tick(now) {
+		h.rotate()
+	}
 	if l.limited {
 		if err := h.overLimit(s); err != nil {
 			return Port{}, err
