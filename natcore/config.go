@@ -80,6 +80,8 @@ type PoolConfig struct {
 	// (RFC 7422 section 2, step 3) and may be used again at once (RFC 6888 REQ-8 B). The map's parameters
 	// are recorded by New and every day (RFC 7422 section 3). It must be paired, of IPv4 addresses one by one.
 	Map *deterministic.Map
+	// Epoch is the number of the map's version in those records (deterministic.History counts them). Default: 1.
+	Epoch uint64
 	// Blocks says how the ports of each address are cut into blocks and given out.
 	// Its zero value is 256-port blocks over 1024-65535; natcore supplies the key from Config.Seed where it is zero.
 	Blocks portblock.Config

@@ -86,6 +86,9 @@ func (p *PoolConfig) completeMap(f *faults, field func(string) string) {
 	if p.Mapping != EndpointIndependent {
 		f.add(field("Mapping"), p.Mapping, "must be EndpointIndependent where Map gives the ports")
 	}
+	if p.Epoch == 0 {
+		p.Epoch = 1
+	}
 	c := p.Map.Config()
 	switch first := p.Map.Subscriber(0); {
 	case !p.Map.Paired():
@@ -184,7 +187,7 @@ func (e *Engine) recordEpochs(now time.Time) error {
 		if p.cfg.Map == nil {
 			continue
 		}
-		detail, err := deterministic.AppendRecord(nil, deterministic.Epoch{Number: 1, From: e.began, Config: p.cfg.Map.Config()})
+		detail, err := deterministic.AppendRecord(nil, deterministic.Epoch{Number: p.cfg.Epoch, From: e.began, Config: p.cfg.Map.Config()})
 		if err != nil {
 			return fmt.Errorf("natcore: parameters of pool %q: %w", p.cfg.Name, err)
 		}

@@ -119,7 +119,7 @@ func TestRFC7422_14_NoDynamicRange(t *testing.T) {
 // then every day once more; a log that refuses them refuses the engine.
 func TestRFC7422_19_20_21_ParametersAreRecorded(t *testing.T) {
 	m := example(t, nil)
-	n := fixedNAT(t, m)
+	n := fixedNAT(t, m, func(c *natcore.Config) { c.Pools[0].Epoch = 7 })
 	require.Equal(t, 1, n.log.Len())
 	n.wait(24*time.Hour - time.Millisecond)
 	n.expire()
@@ -135,6 +135,7 @@ func TestRFC7422_19_20_21_ParametersAreRecorded(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, m.Config(), again.Config())
 		require.Equal(t, began, epoch.From)
+		require.EqualValues(t, 7, epoch.Number)
 	}
 	cfg := config(logging.LogFunc(func(*logging.Record) error { return errors.New("full") }))
 	cfg.Pools[0].Map, cfg.Pools[0].Addresses = m, nil
