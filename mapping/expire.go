@@ -5,20 +5,40 @@ import "github.com/blocknat/blocknat/portblock"
 // due names an entry of the segment under inspection by its key.
 type due struct{ hi, lo uint64 }
 
+// Sweep is what Expire appends to: the caller owns and empties it.
+type Sweep struct {
+	// Sessions were removed because their idle time was over. The caller tells the mapping of each by Leave.
+	Sessions []Session
+	// Mappings were removed because nothing uses them.
+	Mappings []Mapping
+	// Uses tell which external endpoints had a packet, of either direction, after Since.
+	Uses  []Use
+	Since Tick
+}
+
+// Use is the latest packet of a session in one direction.
+type Use struct {
+	Realm    uint16
+	Space    portblock.Space
+	Internal uint32
+	External Endpoint
+	Remote   Endpoint
+	At       Tick
+}
+
 // Expire inspects the next segments of the table, until at least budget slots
-// are behind it. It removes the sessions whose idle time is over and appends them to sessions, and the
-// mappings that nothing uses and appends them to mappings. It reports whether it
-// came to the end of the table; the next call starts over. The caller tells the mapping of each session by
-// Leave.
+// are behind it. It removes the sessions whose idle time is over and the
+// mappings that nothing uses. It reports whether it
+// came to the end of the table; the next call starts over.
 //
 // A segment is inspected as a whole before anything is removed, so that no
 // entry slips past while others move up. Segments that come into being meanwhile are appended,
 // and inspected before the round ends.
-func (t *Table) Expire(now Tick, budget int, sessions []Session, mappings []Mapping) ([]Session, []Mapping, bool) {
+func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 	for budget > 0 {
 		if t.cursor >= len(t.flat.segs) {
 			t.cursor = 0
-			return sessions, mappings, true
+			return true
 		}
 		s := &t.flat.segs[t.cursor]
 		t.cursor++
@@ -33,6 +53,12 @@ func (t *Table) Expire(now Tick, budget int, sessions []Session, mappings []Mapp
 			case sessionOut:
 				if t.expired(e, uint8(e.lo), now) {
 					t.due = append(t.due, due{e.hi, e.lo})
+				} else if at := Tick(e.v1 >> 32); at.after(w.Since) {
+					w.Uses = append(w.Uses, Use{uint16(e.hi), spaceOf(e.lo), uint32(e.hi >> 32), unpack(e.v0), unpack(e.lo), at})
+				}
+			case sessionIn:
+				if at := Tick(e.v1 >> 32); at.after(w.Since) {
+					w.Uses = append(w.Uses, Use{uint16(e.v0), spaceOf(e.lo), uint32(e.v0 >> 32), unpack(e.hi), unpack(e.lo), at})
 				}
 			case mappingOut:
 				if e.lo&mappingExplicit != 0 && !Tick(e.v1).after(now) {
@@ -46,13 +72,13 @@ func (t *Table) Expire(now Tick, budget int, sessions []Session, mappings []Mapp
 		for _, d := range t.due {
 			e := t.flat.find(d.hi, d.lo)
 			if kindOf(d.lo) == sessionOut {
-				sessions = append(sessions, t.drop(*e))
+				w.Sessions = append(w.Sessions, t.drop(*e))
 			} else {
-				mappings = append(mappings, t.unmap(*e))
+				w.Mappings = append(w.Mappings, t.unmap(*e))
 			}
 		}
 	}
-	return sessions, mappings, false
+	return false
 }
 
 // unused reports whether a mapping has neither a session nor a lifetime.

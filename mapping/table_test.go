@@ -204,12 +204,22 @@ func TestTableAgainstModel(t *testing.T) {
 				}).Draw(t, "step"))
 			},
 			"expire": func(t *rapid.T) {
-				var sessions []Session
-				var mappings []Mapping
-				for round := false; !round; {
-					sessions, mappings, round = table.Expire(table.Tick(g.now), 64, sessions, mappings)
+				w := Sweep{Since: table.Tick(g.now.Add(-time.Minute))}
+				for !table.Expire(table.Tick(g.now), 64, &w) {
 				}
-				require.Equal(t, g.expire(), settled(table, sessions, mappings, permits, table.Tick(g.now)))
+				require.Equal(t, g.expire(), settled(table, w.Sessions, w.Mappings, permits, table.Tick(g.now)))
+				// Every live session with an outbound packet within the minute is told, with its time.
+				told := map[Use]bool{}
+				for _, u := range w.Uses {
+					told[u] = true
+				}
+				for k, m := range g.mappings {
+					for r, s := range m.sessions {
+						if s.last.After(g.now.Add(-time.Minute)) {
+							require.True(t, told[Use{k.realm, k.space, k.internal.Addr, m.external, r, table.Tick(s.last)}], "use of %v", k)
+						}
+					}
+				}
 			},
 			"": func(t *rapid.T) {
 				sessions := 0

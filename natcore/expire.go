@@ -53,14 +53,39 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
-	s.ended, s.lapsed, done = s.table.Expire(s.tick, sweepStep, s.ended[:0], s.lapsed[:0])
-	for i := range s.ended {
-		e.sessionEnded(s, &s.ended[i])
+	w := &s.ended
+	w.Sessions, w.Mappings, w.Uses = w.Sessions[:0], w.Mappings[:0], w.Uses[:0]
+	done = s.table.Expire(s.tick, sweepStep, w)
+	for i := range w.Sessions {
+		e.sessionEnded(s, &w.Sessions[i])
 	}
-	for i := range s.lapsed {
-		e.mappingEnded(s, &s.lapsed[i])
+	for i := range w.Mappings {
+		e.mappingEnded(s, &w.Mappings[i])
+	}
+	for i := range w.Uses {
+		e.used(s, &w.Uses[i])
+	}
+	if done {
+		w.Since, s.swept = s.swept, s.tick
 	}
 	return done
+}
+
+// used tells a subscriber's holding that a block had a packet, in either
+// direction: the block that has been idle longest gives no ports while others have some (RFC 7768
+// section 2). Only who holds several blocks has a choice. The caller holds mu.
+func (e *Engine) used(s *shard, u *mapping.Use) {
+	pool, position, ok := e.external.find(u.External.Addr)
+	if !ok {
+		return // not reached: sessions are of external addresses
+	}
+	p := e.pools[pool]
+	class := p.selection.class(u.Remote)
+	sub := s.subs[subscriberKey{u.Internal, u.Realm, uint16(pool), class}]
+	if sub != nil && sub.holding.Blocks() > 1 {
+		age := time.Duration(int32(s.tick-u.At)) * time.Millisecond
+		sub.holding.TouchPort(p.place(position, class), u.External.Port, s.now.Add(-age))
+	}
 }
 
 // sessionEnded gives back what a removed session held: its place in the

@@ -163,8 +163,9 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 		if err == nil {
 			p.setOwner(g.block, shard)
 		}
-		// Where masks or a map choose the address, room does not steer the choice.
-		full := p.selection == nil && p.cfg.Map == nil && !a.HasRoom(want, now)
+		// An address has room when it has a first block for a new subscriber. Where masks or a map choose the
+		// address, room does not steer the choice.
+		full := p.selection == nil && p.cfg.Map == nil && !a.HasRoom(portblock.Want{Spaces: want.Spaces}, now)
 		if full {
 			p.alloc.SetRoom(g.lease.Position(), false)
 		}

@@ -30,8 +30,8 @@ type shard struct {
 	now     time.Time // the latest seen: time never runs backwards in here
 	tick    mapping.Tick
 	counts  counters
-	ended   []mapping.Session // scratch of Expire
-	lapsed  []mapping.Mapping
+	ended   mapping.Sweep // scratch of Expire
+	swept   mapping.Tick  // when the round began that Expire is in
 	idle    []portblock.Block
 	pending []release // blocks whose release record the log refused, guarded by grants
 }

@@ -1,6 +1,7 @@
 package portblock
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -124,31 +125,35 @@ func (h *Holding) fillAlike(slot int, s Space, r *Reserved) bool {
 	return false
 }
 
-// Touch notes a packet of block b at now, in either direction (RFC 7768
-// section 2, "longest idle"). It says whether the block is held.
-func (h *Holding) Touch(b Block, now time.Time) bool {
+// Touch notes a packet of block b, in either direction (RFC 7768 section 2,
+// "longest idle"). The packet may lie in the past: the latest one counts. It says
+// whether the block is held.
+func (h *Holding) Touch(b Block, at time.Time) bool {
 	slot, err := h.find(b)
 	if err != nil {
 		return false
 	}
-	h.touch(slot, now)
+	h.touch(slot, at)
 	return true
 }
 
 // TouchPort is like Touch for the block that holds the port.
-func (h *Holding) TouchPort(address uint32, port uint16, now time.Time) bool {
+func (h *Holding) TouchPort(address uint32, port uint16, at time.Time) bool {
 	slot, _ := h.locate(address, port)
 	if slot < 0 {
 		return false
 	}
-	h.touch(slot, now)
+	h.touch(slot, at)
 	return true
 }
 
-func (h *Holding) touch(slot int, now time.Time) {
-	h.now = max(h.now, millis(now))
+func (h *Holding) touch(slot int, at time.Time) {
+	ms := millis(at)
+	h.now = max(h.now, ms)
 	b := &h.blocks[slot]
-	b.seen, b.emptied = h.now, 0 // a packet is later than the last return
+	idle := max(b.idleSince(), ms)
+	b.seen = max(b.seen, ms)
+	b.emptied = uint32(min(idle-b.seen, math.MaxUint32))
 }
 
 // Blocks returns the number of blocks held, retiring ones included.

@@ -172,16 +172,17 @@ func (w *world) touch(t *rapid.T) {
 	if w.hold[(g.owner+1)%3].Touch(b, ms(w.now)) {
 		t.Fatal("foreign touch")
 	}
+	at := w.now - int64(rapid.SampledFrom([]int{0, 0, 1, 1000, 120_000}).Draw(t, "ms ago"))
 	ok := false
 	if rapid.Bool().Draw(t, "by port") {
-		ok = w.hold[g.owner].TouchPort(b.Address(), uint16(g.ports[len(g.ports)/2]), ms(w.now))
+		ok = w.hold[g.owner].TouchPort(b.Address(), uint16(g.ports[len(g.ports)/2]), ms(at))
 	} else {
-		ok = w.hold[g.owner].Touch(b, ms(w.now))
+		ok = w.hold[g.owner].Touch(b, ms(at))
 	}
 	if !ok {
 		t.Fatal("touch of a held block")
 	}
-	g.seen, g.idle = w.now, max(g.idle, w.now)
+	g.seen, g.idle = max(g.seen, at), max(g.idle, at)
 }
 
 func (w *world) retire(t *rapid.T) {
