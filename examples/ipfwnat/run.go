@@ -1,0 +1,189 @@
+package main
+
+import (
+	"io"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/examples/ipfwnat/internal/proof"
+	"github.com/blocknat/blocknat/flowmask"
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/natcore"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+const poolName = "ipfw"
+
+// begin is when the simulated time begins.
+var begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Idle times and rests: the engine's defaults, by which the proof measures.
+var times = proof.Times{
+	UDP: 300 * time.Second, TCPOpening: 240 * time.Second, TCPEstablished: 7440 * time.Second, TCPClosing: 240 * time.Second,
+	HoldDown: portblock.DefaultHoldDown,
+}
+
+// config is the engine's configuration that follows from the script.
+func config(o options, s *scheme, log logging.Log) natcore.Config {
+	pool := natcore.PoolConfig{
+		Name:    poolName,
+		Blocks:  portblock.Config{BlockSize: o.block, Ports: o.usable, Order: o.order},
+		Select:  s.out.Only(flowmask.SrcIP),
+		Remotes: s.out.Only(flowmask.DstIP | flowmask.DstPort),
+	}
+	// The engine takes the i-th address for the i-th group, so they are listed in that order.
+	for _, a := range s.addresses {
+		r, _ := alloc.RangeOf(a, a) // one valid address is always a range
+		pool.Addresses = append(pool.Addresses, r)
+	}
+	if pool.Remotes.Ones() == 0 {
+		pool.Remotes = flowmask.Mask{}
+	}
+	return natcore.Config{
+		Seed: o.key(), Pools: []natcore.PoolConfig{pool}, Log: log,
+		Rules: []natcore.Rule{{Internal: o.internal, Pool: poolName}},
+		// Each class of a client counts as a subscriber.
+		Limits: natcore.Limits{Subscribers: 2 * o.clients * s.remotes.Len()},
+	}
+}
+
+// A player runs flows through the engine and shows both sides of it to the proof.
+type player struct {
+	scheme *scheme
+	world  *world
+	engine *natcore.Engine
+	proof  *proof.Proof
+	flows  []flow
+	wheel  [][]uint32 // by second: flows whose next step is due
+	ms     int32
+	second int32 // of the steps under way
+
+	b, before []byte // scratch of a packet
+
+	packets   [2]int // translated, by direction
+	refused   map[natcore.Reason]int
+	agreed    [2]int          // lookups in flowmask's tables: cases, violations
+	retired   map[uint32]bool // addresses that clients had before they moved
+	inEngine  time.Duration
+	sessions  sessionLog
+	corrupt   func(outbound bool, b []byte) // of tests: changes a translated packet
+	sharpness int                           // every so many calls are timed
+	calls     int
+}
+
+// simulate plays the clients, and proves the result.
+func simulate(o options, s *scheme, bar *progress) (*report, error) {
+	return simulateWith(o, s, bar, nil, nil)
+}
+
+// simulateWith is simulate with damage between engine and proof, for tests: to packets, to records.
+func simulateWith(o options, s *scheme, bar *progress, corrupt func(bool, []byte), spoil func([]byte) []byte) (*report, error) {
+	wall := time.Now()
+	rules, err := proof.ReadRules(s.text, o.outTable, o.inTable)
+	if err != nil {
+		return nil, err
+	}
+	p := &player{scheme: s, proof: proof.New(rules, times, begin), refused: map[natcore.Reason]int{}, retired: map[uint32]bool{}, corrupt: corrupt, sharpness: 16}
+	var lines io.Writer = p.proof
+	if spoil != nil {
+		lines = spoiler{lines, spoil}
+	}
+	if o.records != "" {
+		f, err := os.Create(o.records)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		lines = io.MultiWriter(f, lines)
+	}
+	log := logging.NewWriter(lines, logging.JSON{})
+	if p.engine, err = natcore.New(config(o, s, log), begin); err != nil {
+		return nil, err
+	}
+	seed := o.key()
+	seed[0] ^= 1 // the engine's own choices and the traffic have nothing in common
+	p.world = newWorld(o, seed, s.addresses)
+	p.play(o, bar)
+	r := p.report(o, log.Stats())
+	bar.done()
+	r.measure(p)
+	r.Wall = time.Since(wall)
+	return r, nil
+}
+
+// A spoiler damages what is written.
+type spoiler struct {
+	w     io.Writer
+	spoil func([]byte) []byte
+}
+
+func (s spoiler) Write(b []byte) (int, error) {
+	_, err := s.w.Write(s.spoil(b))
+	return len(b), err
+}
+
+// out sends a packet from a client through the engine, and returns where it seems to come from.
+func (p *player) out(f *flow, flags byte) (seen end, reason natcore.Reason) {
+	sv := &p.world.services[f.service]
+	p.b = appendPacket(p.b[:0], sv.proto, end{f.client, f.port}, end{sv.addr, sv.port}, f.seq(flags), f.ack(flags), flags&^flagLast)
+	p.before = append(p.before[:0], p.b...)
+	verdict, reason := p.timed(p.engine.Outbound)
+	if verdict != natcore.Forward {
+		if f.external.addr != 0 {
+			p.proof.Lost(true, p.before, reason.String())
+		}
+		return end{}, reason
+	}
+	if p.corrupt != nil {
+		p.corrupt(true, p.b)
+	}
+	p.packets[natcore.Outbound]++
+	p.proof.Outbound(p.ms, p.before, p.b)
+	return source(p.b), natcore.ReasonNone
+}
+
+// answer sends a packet from a flow's service to the endpoint where the flow seems to come from.
+func (p *player) answer(f *flow, flags byte) {
+	sv := &p.world.services[f.service]
+	p.b = appendPacket(p.b[:0], sv.proto, end{sv.addr, sv.port}, f.external, f.seqBack(flags), f.ackBack(flags), flags)
+	p.before = append(p.before[:0], p.b...)
+	verdict, reason := p.timed(p.engine.Inbound)
+	if verdict != natcore.Forward {
+		p.proof.Lost(false, p.before, reason.String())
+		return
+	}
+	if p.corrupt != nil {
+		p.corrupt(false, p.b)
+	}
+	p.packets[natcore.Inbound]++
+	p.proof.Inbound(p.ms, p.before, p.b)
+}
+
+// timed calls the engine, and measures some of the calls.
+func (p *player) timed(call func([]byte, time.Time) (natcore.Verdict, natcore.Reason)) (natcore.Verdict, natcore.Reason) {
+	now := begin.Add(time.Duration(p.ms) * time.Millisecond)
+	p.calls++
+	if p.calls%p.sharpness != 0 {
+		return call(p.b, now)
+	}
+	t := time.Now()
+	v, r := call(p.b, now)
+	p.inEngine += time.Since(t)
+	return v, r
+}
+
+// consult asks flowmask's tables about a flow: the instance of the request must have the
+// external address that the engine chose, and the answer must find the same instance.
+func (p *player) consult(f *flow) {
+	sv := &p.world.services[f.service]
+	request := flowmask.NewFlow(0, sv.proto, netip.AddrPortFrom(addr4(f.client), f.port), netip.AddrPortFrom(addr4(sv.addr), sv.port))
+	external := netip.AddrPortFrom(addr4(f.external.addr), f.external.port)
+	out, ok := p.scheme.outTable.Lookup(request)
+	in, ok2 := p.scheme.inTable.Lookup(flowmask.ReplyFlow(request, external))
+	p.agreed[0]++
+	if !ok || !ok2 || in != out || p.scheme.nats[out] != external.Addr() {
+		p.agreed[1]++
+	}
+}
