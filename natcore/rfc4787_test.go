@@ -110,6 +110,9 @@ func TestRFC4787_02_PairedPooling(t *testing.T) {
 	}
 }
 
+// TestRFC4787_03_NoPortOverloading: B gets a port of its own though it asks for A's, by the same source port where ports are preserved.
+//
+// Rows: ATK-06.
 func TestRFC4787_03_NoPortOverloading(t *testing.T) {
 	n := newNAT(t, func(c *natcore.Config) {
 		c.Pools[0].Addresses = alloc.MustParseRanges("203.0.113.5")

@@ -277,3 +277,29 @@ func TestRFC5508_11_OtherTypes(t *testing.T) {
 	}
 	require.Zero(t, n.Stats().Mappings)
 }
+
+// TestATK_02_NoAnswersOfItsOwn: the engine does not answer pings of its addresses, also after an ICMP 3/4; that one goes to the host whose packet it quotes.
+func TestATK_02_NoAnswersOfItsOwn(t *testing.T) {
+	n := vectorNAT(t)
+	n.send(t, natcore.Outbound, vectorTCP)
+	pool := netip.MustParseAddr("203.0.113.5")
+	ping := func() {
+		t.Helper()
+		for _, id := range []int{0, 50000, 0x1234} {
+			b := build(t, icmp, endpoint(stranger, id), endpoint(pool, 0), []byte("ping"), tcpFlags{})
+			verdict, why := n.Inbound(b, n.now)
+			require.Equal(t, natcore.Drop, verdict)
+			require.Equal(t, natcore.ReasonNoMapping, why)
+			require.Empty(t, n.Drain(nil))
+		}
+	}
+	ping()
+	left, _ := hex.DecodeString(vectorTCP.after)
+	sent, _ := hex.DecodeString(vectorTCP.before)
+	mtu := [4]byte{0, 0, 0, 68}
+	b := icmpError(t, stranger, pool, 3, 4, mtu, left[:28])
+	verdict, why := n.Inbound(b, n.now)
+	require.Equal(t, natcore.Forward, verdict, why)
+	require.Equal(t, icmpError(t, stranger, hostA, 3, 4, mtu, sent[:28]), b)
+	ping()
+}
