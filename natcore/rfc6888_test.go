@@ -8,6 +8,7 @@ import (
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/mapping/deterministic"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
 	"github.com/stretchr/testify/require"
@@ -201,6 +202,41 @@ func TestRFC6888_08_HoldDown(t *testing.T) {
 			require.Equal(t, i == 14, verdict == natcore.Drop, "all but two are free at once: %d %v", i, why)
 		}
 	})
+}
+
+// TestRFC6888_08b_DeterministicPorts: a port that nobody else can ever have is free at once. All the ports of a subscriber,
+// identifiers too, and those of mappings that he asks for, are of his range.
+//
+// Rows: 7422-12, 7422-17.
+func TestRFC6888_08b_DeterministicPorts(t *testing.T) {
+	m := example(t, func(c *deterministic.Config) { c.DynamicFactor, c.MaxPorts, c.SharingRatio = 0, 0, 16 })
+	subscriber := netip.MustParseAddr("198.51.100.3")
+	own, err := m.Forward(subscriber)
+	require.NoError(t, err)
+	ports := func(e netip.AddrPort) uint16 {
+		t.Helper()
+		require.Equal(t, own.External(), e.Addr())
+		_, ok := own.Index(e.Addr(), e.Port())
+		require.True(t, ok, "port %d", e.Port())
+		return e.Port()
+	}
+	n := fixedNAT(t, m)
+	given := map[uint16]bool{}
+	for i := range own.Len() - 1 {
+		given[ports(n.out(t, icmp, endpoint(subscriber, i), s1p1))] = true
+	}
+	require.Len(t, given, own.Len()-1)
+	r := natcore.MapRequest{Internal: endpoint(subscriber, 65535), Protocol: 1, Lifetime: time.Hour}
+	e, err := n.Map(r, n.now)
+	require.NoError(t, err)
+	given[ports(e)] = true
+	require.Len(t, given, own.Len())
+	_, verdict, _ := n.try(t, icmp, endpoint(subscriber, 65534), s1p1)
+	require.Equal(t, natcore.Drop, verdict)
+	require.True(t, n.Unmap(r, n.now))
+	n.expire()
+	require.Equal(t, e, n.out(t, icmp, endpoint(subscriber, 65534), s1p1), "free at once")
+	check(t, n)
 }
 
 // TestRFC6888_09_ExplicitMappings: a subscriber has a mapping made before any packet, renewed and ended.

@@ -25,7 +25,7 @@
 //	not ours  something that does not apply, or is the caller's
 //
 // A row without a status is "tested", and has to have a test. A status in the row wins over tests: tests of a part do
-// not make a whole.
+// not make a whole. The command notes open rows whose id a test carries, so that somebody looks again.
 //
 // # Tests
 //

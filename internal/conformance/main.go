@@ -12,7 +12,10 @@ const document = "CONFORMANCE.md"
 func main() {
 	// go generate runs the command in its own directory.
 	const root = "../.."
-	text, err := generate(root)
+	text, stale, err := generate(root)
+	for _, s := range stale {
+		fmt.Fprintln(os.Stderr, s)
+	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(root, document), []byte(text), 0o644)
 	}

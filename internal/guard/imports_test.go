@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"mapping/rewrite":        {},
 	"mapping/rewrite/layers": {"mapping/rewrite"},
 	"natcore":                {"alloc", "flowmask", "portblock", "logging", "mapping", "mapping/deterministic", "mapping/rewrite"},
+	"internal/conformance":   {},
 	"internal/guard":         {},
 }
 
