@@ -23,7 +23,7 @@ type forwardAnswer struct {
 	Ports    int       `json:"ports,omitempty"`
 	External []on      `json:"external,omitempty"`
 	Overflow *overflow `json:"overflow,omitempty"`
-	MAP      *edge     `json:"map_e,omitempty"`
+	MAP      *edge     `json:"map_rule,omitempty"`
 }
 
 // overflow says what a subscriber may have beyond its own ports, by record.

@@ -143,7 +143,7 @@ func (o *options) check(rest []string) error {
 	if o.block < 0 {
 		wrong("-block", "is not negative", "write the size of a dynamic block in ports")
 	}
-	o.at = time.Now()
+	o.at = time.Now().Truncate(time.Second)
 	if o.asked != "" {
 		at, err := parseTime(o.asked)
 		if err != nil {
