@@ -48,7 +48,9 @@ func parseEndpoint(text string) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
 	}
 	f := &fault{Field: "ADDR:PORT", Value: strconv.Quote(clip(text)), Text: "is no address with a port", Fix: "write 192.0.2.1:2001 or [2001:db8::1]:2001"}
-	if a, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+	if err == nil {
+		f.Text, f.Fix = "has a zone", "write the address without %"+ap.Addr().Zone()
+	} else if a, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
 		f.Text = "has no port, and an address is shared: without the port nobody can be named (RFC 6302)"
 		f.Fix = "ask for the source port and write " + netip.AddrPortFrom(a.WithZone(""), 2001).String()
 	}

@@ -111,7 +111,7 @@ func (b *block) explain(file string, err error) (out []error) {
 		switch {
 		case errors.As(one, &field):
 			setting, i := b.settingOf(field.Field)
-			f.Line, f.Field, f.Text, f.Fix = b.lineOf(setting, i), setting, b.words(field.Rule), b.words(field.Fix)
+			f.Line, f.Field, f.Text, f.Fix = b.lineOf(setting, i), setting, b.words(field.Rule), b.words(strings.TrimSuffix(field.Fix, ", or use the Rule"))
 			if field.Value != "set" && field.Value != "empty" {
 				f.Value = field.Value
 			}
@@ -183,8 +183,11 @@ func (b *block) words(text string) string {
 			text = text[1:]
 			continue
 		}
-		name, _ := b.settingOf(text[:n])
-		out.WriteString(name)
+		if name, _ := b.settingOf(text[:n]); b.kind == "map" || name != "ipv6" && name != "ipv4" {
+			out.WriteString(name)
+		} else { // "an IPv6 prefix" is no setting
+			out.WriteString(text[:n])
+		}
 		text = text[n:]
 	}
 	return out.String()

@@ -59,7 +59,7 @@ func scan(file, text string) ([]token, []error) {
 			}
 			word := text[i:end]
 			if !printable(word) {
-				faults = append(faults, &fault{File: file, Line: line, Value: strconv.Quote(clip(word)), Text: "a character that is no text: " + strconv.Quote(clip(word)), Fix: "save the file as plain UTF-8"})
+				faults = append(faults, &fault{File: file, Line: line, Text: "a character that is no text: " + strconv.Quote(clip(word)), Fix: "save the file as plain UTF-8"})
 			} else {
 				out = append(out, token{'w', word, line})
 			}

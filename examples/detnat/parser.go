@@ -46,6 +46,9 @@ type parser struct {
 func parseConfig(file, text string) ([]*block, []error) {
 	p := &parser{file: file}
 	p.tokens, p.faults = scan(file, text)
+	if len(p.faults) > 0 { // what follows from them would only confuse
+		return nil, p.faults
+	}
 	var blocks []*block
 	for !p.peek().is(0) {
 		b := p.block()

@@ -83,7 +83,7 @@ func turn(h *deterministic.History, versions []version, o *options) (began, ende
 		}
 		v, ok := next[e.Config.Name]
 		switch {
-		case ok && same(e.Config, v.Config()):
+		case ok && same(e.Config, v.Config()) && !o.at.Add(o.gap).Before(e.From):
 			keep[e.Config.Name] = true
 		case ok || o.name == "": // with -map the others go on
 			ended = append(ended, e)

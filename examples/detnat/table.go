@@ -75,13 +75,34 @@ func (v version) dynamicOn() ([]portblock.Range, bool) {
 	return slices.Collect(v.Dynamic(v.External(0))), true
 }
 
+// reservedOn returns the ports that nobody has on any address, those that a PSID
+// offset keeps out included.
+func (v version) reservedOn() (out []portblock.Range) {
+	first := -1
+	for port := range 65537 {
+		reserved := false
+		if port < 65536 {
+			_, err := v.Reverse(v.External(0), uint16(port))
+			reserved = err == deterministic.ErrReserved
+		}
+		switch {
+		case reserved && first < 0:
+			first = port
+		case !reserved && first >= 0:
+			out = append(out, portblock.RangeOf(uint16(first), uint16(port-1)))
+			first = -1
+		}
+	}
+	return out
+}
+
 func (bk *book) textTable(w io.Writer, v version) error {
 	cfg, s := v.Config(), v.Stats()
 	fmt.Fprintf(w, "%s: %s on %s, ratio %d\n", quoteName(cfg.Name), many(s.Subscribers, "subscriber"), many(s.Externals, "address"), v.Ratio())
 	if v.epoch != nil {
 		bk.rows(w, version{epoch: v.epoch})
 	}
-	row(w, "reserved", words(cfg.Reserved)...)
+	row(w, "reserved", words(v.reservedOn())...)
 	if dynamic, same := v.dynamicOn(); !same {
 		row(w, "dynamic", "differs by address, -json lists what subscribers have")
 	} else if len(dynamic) > 8 {
@@ -105,7 +126,7 @@ func (bk *book) jsonTable(w io.Writer, v version) error {
 	cfg := v.Config()
 	lines := json.NewEncoder(w)
 	dynamic, _ := v.dynamicOn()
-	if err := lines.Encode(tableMap{v.place(), v.Subscribers(), v.Externals(), v.Ratio(), cfg.Reserved, dynamic}); err != nil {
+	if err := lines.Encode(tableMap{v.place(), v.Subscribers(), v.Externals(), v.Ratio(), v.reservedOn(), dynamic}); err != nil {
 		return err
 	}
 	row := func(subscriber string, ports deterministic.Ports) error {
