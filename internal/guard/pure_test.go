@@ -52,6 +52,10 @@ func TestPurePackagesStayPure(t *testing.T) {
 		sources(t, folder, func(fset *token.FileSet, path string, f *ast.File) {
 			for _, i := range f.Imports {
 				name := strings.Trim(i.Path.Value, `"`)
+				// gopacket's layers hold addresses as net.IP.
+				if name == "net" && strings.Contains(filepath.ToSlash(path), "mapping/rewrite/layers/") {
+					continue
+				}
 				require.False(t, slices.Contains(pureImports, name), "%s imports %s", path, name)
 			}
 			ast.Inspect(f, func(n ast.Node) bool {
