@@ -520,6 +520,35 @@ func TestRFC4787_15_TinyFragments(t *testing.T) {
 	require.Zero(t, n.Stats().FragmentsHeld)
 }
 
+// TestRFC4787_14a_DatagramsAreBounded: no more datagrams are followed than configured; what is followed goes on, and room comes back.
+func TestRFC4787_14a_DatagramsAreBounded(t *testing.T) {
+	n := newNAT(t, func(c *natcore.Config) { c.Limits.Fragments = 10 })
+	whole := build(t, udp, a40000, s1p1, make([]byte, 64), tcpFlags{})
+	piece := func(id, i int) []byte {
+		f := split(whole, 32)[i]
+		binary.BigEndian.PutUint16(f[4:], uint16(id))
+		return refit(f)
+	}
+	for id := range 10 {
+		verdict, why := n.Outbound(piece(id, 0), n.now)
+		require.Equal(t, natcore.Forward, verdict, why)
+	}
+	for id := 10; id < 1000; id++ {
+		verdict, why := n.Outbound(piece(id, 1), n.now)
+		require.Equal(t, natcore.Drop, verdict)
+		require.Equal(t, natcore.ReasonFragment, why)
+	}
+	require.EqualValues(t, 10, n.Stats().Datagrams)
+	for id := range 10 {
+		verdict, why := n.Outbound(piece(id, 1), n.now)
+		require.Equal(t, natcore.Forward, verdict, why)
+	}
+	n.out(t, udp, a40000, s2p1)
+	n.wait(10 * time.Second)
+	verdict, why := n.Outbound(piece(10, 0), n.now)
+	require.Equal(t, natcore.Forward, verdict, why)
+}
+
 // TestRFC5780_06_Fragments: requests and answers that are cut pass both ways and hairpin, and the mapping is the same.
 func TestRFC5780_06_Fragments(t *testing.T) {
 	n := newNAT(t)

@@ -62,6 +62,14 @@ func TestRFC5508_01_Queries(t *testing.T) {
 	to, verdict, why := n.in(t, icmp, endpoint(server1, 0), endpoint(netip.MustParseAddr("203.0.113.5"), 50000))
 	require.Equal(t, natcore.Forward, verdict, why)
 	require.Equal(t, echo, to)
+	// An answer that nobody asked for is none, from either side.
+	_, verdict, why = n.in(t, icmp, endpoint(server2, 0), endpoint(netip.MustParseAddr("203.0.113.5"), 50000))
+	require.Equal(t, natcore.Drop, verdict)
+	require.Equal(t, natcore.ReasonNoSession, why)
+	reply := build(t, icmp, endpoint(hostA, 0), endpoint(server2, 0x1234), nil, tcpFlags{ack: true})
+	verdict, why = n.Outbound(reply, n.now)
+	require.Equal(t, natcore.Drop, verdict)
+	require.Equal(t, natcore.ReasonNoSession, why)
 	t.Run("5508-01a", func(t *testing.T) {
 		n := newNAT(t)
 		require.Equal(t, n.out(t, icmp, echo, s1p1), n.out(t, icmp, echo, s2p1))

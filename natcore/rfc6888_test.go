@@ -146,6 +146,11 @@ func TestRFC6888_05_SessionLimit(t *testing.T) {
 		_, verdict, why = n.try(t, udp, endpoint(hostB, 1), endpoint(server1, i))
 		require.Equal(t, i == 6, verdict == natcore.Drop, "%d: %v", i, why)
 	}
+	mappings := n.Stats().Mappings
+	_, verdict, why = n.try(t, udp, endpoint(hostB, 2), s1p1)
+	require.Equal(t, natcore.Drop, verdict)
+	require.Equal(t, natcore.ReasonSessionLimit, why)
+	require.Equal(t, mappings, n.Stats().Mappings, "who gets no session gets no port")
 	n.wait(300 * time.Second)
 	n.expire()
 	n.out(t, udp, a40000, endpoint(server1, 11))

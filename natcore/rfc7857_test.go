@@ -25,6 +25,8 @@ func TestRFC7857_01_StateMachine(t *testing.T) {
 		">S opening <SA opening >A established >FA fin-internal <D fin-internal >A fin-internal <FA closing",
 		">S opening <F! opening <D opening >D opening",
 		">S opening <RA opening",
+		">S opening <SA opening >A established >FA fin-internal >FA= fin-internal <A fin-internal <FA closing",
+		">S opening <SA opening >A established <FA fin-remote <FA= fin-remote >A fin-remote >FA closing",
 		">S opening <S opening >SA opening <SA established",
 	} {
 		t.Run(walk, func(t *testing.T) {
@@ -52,7 +54,7 @@ func TestRFC7857_01_StateMachine(t *testing.T) {
 //
 // Rows: 7857-02b.
 func TestRFC7857_02_TransitoryTimeouts(t *testing.T) {
-	for opening, closing := range map[time.Duration]time.Duration{0: 0, 30 * time.Second: 0, 0 + 250*time.Second: 400 * time.Second} {
+	for opening, closing := range map[time.Duration]time.Duration{0: 0, 30 * time.Second: 0, 250 * time.Second: 400 * time.Second} {
 		n := newNAT(t, func(c *natcore.Config) { c.Timeouts.TCPOpening, c.Timeouts.TCPClosing = opening, closing })
 		or := func(d time.Duration) time.Duration {
 			if d == 0 {
@@ -65,6 +67,12 @@ func TestRFC7857_02_TransitoryTimeouts(t *testing.T) {
 		n.connection().play(t, handshake+"<FA >FA")
 		n.lasts(t, or(closing))
 	}
+	// What follows the FINs of both ends passes and extends nothing.
+	n := newNAT(t)
+	conn := n.connection().play(t, handshake+">FA <FA")
+	n.wait(200 * time.Second)
+	conn.play(t, ">A <A >FA= <FA=")
+	n.lasts(t, 40*time.Second)
 	c := config(newNAT(t).log)
 	c.Timeouts.TCPClosing = 240*time.Second - tick
 	_, err := natcore.New(c, began)
@@ -86,8 +94,10 @@ func TestRFC7857_03_ResetsPass(t *testing.T) {
 func TestRFC7857_04_AfterReset(t *testing.T) {
 	for _, reset := range []string{">R", "<R"} {
 		n := newNAT(t)
-		n.connection().play(t, handshake+reset)
-		n.lasts(t, 240*time.Second)
+		c := n.connection().play(t, handshake+reset)
+		n.wait(100 * time.Second)
+		c.play(t, ">D! <D! >R! <R") // what does not belong to the connection, and resets, do not count
+		n.lasts(t, 140*time.Second)
 		for _, back := range []string{">A", "<A", ">D", "<D"} {
 			n := newNAT(t)
 			c := n.connection().play(t, handshake+reset)
