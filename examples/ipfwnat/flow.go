@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/blocknat/blocknat/natcore"
@@ -9,7 +10,7 @@ import (
 
 // A flow is a conversation of a client with a service. It has two steps:
 //
-//	TCP   first: SYN, SYN+ACK, ACK     last: FIN+ACK from both, ACK
+//	TCP   first: SYN, SYN+ACK, ACK     last: FIN+ACK from both
 //	UDP   first: request, answer       last: the same again
 //
 // Its packets carry no payload, so sequence numbers move by SYN and FIN only.
@@ -25,41 +26,15 @@ const (
 	isnBack = 5000
 )
 
-func (f *flow) seq(flags byte) uint32 {
-	switch {
-	case flags&flagSYN != 0:
-		return isnOut
-	case flags == flagACK|flagLast:
-		return isnOut + 2
+// numbers are the sequence and the acknowledgment number of a segment.
+func numbers(flags byte, mine, theirs uint32) (seq, ack uint32) {
+	if flags&flagSYN == 0 {
+		mine++
 	}
-	return isnOut + 1
-}
-
-// flagLast marks the ACK of a FIN. It is no flag of TCP's that is ever sent.
-const flagLast = 0x80
-
-func (f *flow) ack(flags byte) uint32 {
-	switch {
-	case flags&flagSYN != 0:
-		return 0
-	case flags == flagACK|flagLast:
-		return isnBack + 2
+	if flags&flagACK != 0 {
+		ack = theirs + 1
 	}
-	return isnBack + 1
-}
-
-func (f *flow) seqBack(flags byte) uint32 {
-	if flags&flagSYN != 0 {
-		return isnBack
-	}
-	return isnBack + 1
-}
-
-func (f *flow) ackBack(flags byte) uint32 {
-	if flags&flagFIN != 0 {
-		return isnOut + 2
-	}
-	return isnOut + 1
+	return mine, ack
 }
 
 // Means of the durations of flows, and the longest one; a port is held for the idle time longer.
@@ -70,10 +45,16 @@ const (
 	tcpShare = 0.6
 )
 
-// rate is the number of flows a second that keeps a number of ports in use.
-func rate(ports int) float64 {
-	hold := tcpShare*(meanTCP+times.TCPClosing).Seconds() + (1-tcpShare)*(meanUDP+times.UDP).Seconds()
-	return float64(ports) / hold
+// rate is the number of flows a second of a client that has so many ports in use at the end of
+// a span: those of the last seconds, as many as a port is held in the mean.
+func rate(ports int, span time.Duration) float64 {
+	held := func(idle, mean time.Duration) float64 {
+		if span <= idle {
+			return span.Seconds()
+		}
+		return idle.Seconds() + mean.Seconds()*(1-math.Exp(-float64(span-idle)/float64(mean)))
+	}
+	return float64(ports) / (tcpShare*held(times.TCPClosing, meanTCP) + (1-tcpShare)*held(times.UDP, meanUDP))
 }
 
 // expireBudget is how many steps the engine may take a second to end what is idle.
@@ -83,7 +64,7 @@ const expireBudget = 1 << 18
 func (p *player) play(o options, bar *progress) {
 	seconds := int32(o.span / time.Second)
 	p.wheel = make([][]uint32, seconds)
-	perSecond := rate(o.ports) * float64(o.clients)
+	perSecond := rate(o.ports, o.span) * float64(o.clients)
 	begun := 0
 	for p.second = range seconds {
 		if p.second == seconds/2 {
@@ -159,7 +140,6 @@ func (p *player) last(f *flow) {
 	if p.world.services[f.service].proto == tcp {
 		p.out(f, flagFIN|flagACK)
 		p.answer(f, flagFIN|flagACK)
-		p.out(f, flagACK|flagLast)
 		return
 	}
 	p.out(f, 0)

@@ -54,7 +54,8 @@ type player struct {
 	scheme *scheme
 	world  *world
 	engine *natcore.Engine
-	proof  *proof.Proof
+	proof  *proof.Proof // once observer has finished
+	shown  *observer
 	flows  []flow
 	wheel  [][]uint32 // by second: flows whose next step is due
 	ms     int32
@@ -75,42 +76,54 @@ type player struct {
 
 // simulate plays the clients, and proves the result.
 func simulate(o options, s *scheme, bar *progress) (*report, error) {
-	return simulateWith(o, s, bar, nil, nil)
-}
-
-// simulateWith is simulate with damage between engine and proof, for tests: to packets, to records.
-func simulateWith(o options, s *scheme, bar *progress, corrupt func(bool, []byte), spoil func([]byte) []byte) (*report, error) {
 	wall := time.Now()
-	rules, err := proof.ReadRules(s.text, o.outTable, o.inTable)
+	p, r, err := simulateWith(o, s, bar, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	p := &player{scheme: s, proof: proof.New(rules, times, begin), refused: map[natcore.Reason]int{}, retired: map[uint32]bool{}, corrupt: corrupt, sharpness: 16}
-	var lines io.Writer = p.proof
+	r.measure(p)
+	r.Wall = time.Since(wall)
+	return r, nil
+}
+
+// simulateWith is simulate without measurements and with damage between engine and proof, for
+// tests: to packets, to records.
+func simulateWith(o options, s *scheme, bar *progress, corrupt func(bool, []byte), spoil func([]byte) []byte) (*player, *report, error) {
+	rules, err := proof.ReadRules(s.text, o.outTable, o.inTable)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &player{
+		scheme: s, proof: proof.New(rules, times, begin), corrupt: corrupt, sharpness: 16,
+		refused: map[natcore.Reason]int{}, retired: map[uint32]bool{},
+	}
+	if _, err := natcore.New(config(o, s, logging.Discard), begin); err != nil {
+		return nil, nil, err
+	}
+	var file *os.File
+	if o.records != "" {
+		if file, err = os.Create(o.records); err != nil {
+			return nil, nil, err
+		}
+		defer file.Close()
+	}
+	p.shown = observe(p.proof)
+	var lines io.Writer = p.shown
 	if spoil != nil {
 		lines = spoiler{lines, spoil}
 	}
-	if o.records != "" {
-		f, err := os.Create(o.records)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		lines = io.MultiWriter(f, lines)
+	if file != nil {
+		lines = io.MultiWriter(file, lines)
 	}
 	log := logging.NewWriter(lines, logging.JSON{})
-	if p.engine, err = natcore.New(config(o, s, log), begin); err != nil {
-		return nil, err
-	}
+	p.engine, _ = natcore.New(config(o, s, log), begin) // the same configuration was accepted above
 	seed := o.key()
 	seed[0] ^= 1 // the engine's own choices and the traffic have nothing in common
 	p.world = newWorld(o, seed, s.addresses)
 	p.play(o, bar)
-	r := p.report(o, log.Stats())
+	p.shown.finish()
 	bar.done()
-	r.measure(p)
-	r.Wall = time.Since(wall)
-	return r, nil
+	return p, p.report(o, log.Stats()), nil
 }
 
 // A spoiler damages what is written.
@@ -127,12 +140,13 @@ func (s spoiler) Write(b []byte) (int, error) {
 // out sends a packet from a client through the engine, and returns where it seems to come from.
 func (p *player) out(f *flow, flags byte) (seen end, reason natcore.Reason) {
 	sv := &p.world.services[f.service]
-	p.b = appendPacket(p.b[:0], sv.proto, end{f.client, f.port}, end{sv.addr, sv.port}, f.seq(flags), f.ack(flags), flags&^flagLast)
+	seq, ack := numbers(flags, isnOut, isnBack)
+	p.b = appendPacket(p.b[:0], sv.proto, end{f.client, f.port}, end{sv.addr, sv.port}, seq, ack, flags)
 	p.before = append(p.before[:0], p.b...)
 	verdict, reason := p.timed(p.engine.Outbound)
 	if verdict != natcore.Forward {
 		if f.external.addr != 0 {
-			p.proof.Lost(true, p.before, reason.String())
+			p.shown.event(eventLostOut, p.ms, p.before, []byte(reason.String()))
 		}
 		return end{}, reason
 	}
@@ -140,25 +154,26 @@ func (p *player) out(f *flow, flags byte) (seen end, reason natcore.Reason) {
 		p.corrupt(true, p.b)
 	}
 	p.packets[natcore.Outbound]++
-	p.proof.Outbound(p.ms, p.before, p.b)
+	p.shown.event(eventOut, p.ms, p.before, p.b)
 	return source(p.b), natcore.ReasonNone
 }
 
 // answer sends a packet from a flow's service to the endpoint where the flow seems to come from.
 func (p *player) answer(f *flow, flags byte) {
 	sv := &p.world.services[f.service]
-	p.b = appendPacket(p.b[:0], sv.proto, end{sv.addr, sv.port}, f.external, f.seqBack(flags), f.ackBack(flags), flags)
+	seq, ack := numbers(flags, isnBack, isnOut)
+	p.b = appendPacket(p.b[:0], sv.proto, end{sv.addr, sv.port}, f.external, seq, ack, flags)
 	p.before = append(p.before[:0], p.b...)
 	verdict, reason := p.timed(p.engine.Inbound)
 	if verdict != natcore.Forward {
-		p.proof.Lost(false, p.before, reason.String())
+		p.shown.event(eventLostIn, p.ms, p.before, []byte(reason.String()))
 		return
 	}
 	if p.corrupt != nil {
 		p.corrupt(false, p.b)
 	}
 	p.packets[natcore.Inbound]++
-	p.proof.Inbound(p.ms, p.before, p.b)
+	p.shown.event(eventIn, p.ms, p.before, p.b)
 }
 
 // timed calls the engine, and measures some of the calls.

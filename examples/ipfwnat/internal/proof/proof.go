@@ -29,10 +29,9 @@ type Proof struct {
 
 	checks   [numChecks]Check
 	flows    []flow
-	byFlow   map[flowKey]int32 // the latest flow of a key
-	byPort   map[portKey]int32 // the latest flow of an external port in a class
-	external map[uint32]uint32 // of each client address
-	used     map[uint32]bool   // instances
+	latest   [2]map[portKey]int32 // the latest flow of an external port in a class, by protocol
+	external map[uint32]uint32    // of each client address
+	used     map[uint32]bool      // instances
 	records  records
 }
 
@@ -42,30 +41,42 @@ type flow struct {
 	clientPort, externalPort, port    uint16
 	class                             uint16
 	first, last, until                int32 // ms; until is when its idle time is over at the earliest
+	before                            int32 // the flow that had the external port in this class before, or -1
 	proto                             uint8
 	opened, answered, finOut, finBack bool
 }
 
-// flowKey is what a remote host sees: no two live flows share it.
-type flowKey struct {
-	external, remote   uint32
-	externalPort, port uint16
-	proto              uint8
+// portKey is an external port in one class of remotes: address, class and port.
+type portKey uint64
+
+func keyOf(external uint32, class, port uint16) portKey {
+	return portKey(external)<<32 | portKey(class)<<16 | portKey(port)
 }
 
-// portKey is an external port in one class of remotes.
-type portKey struct {
-	external     uint32
-	class        uint16
-	externalPort uint16
-	proto        uint8
+// of returns the latest flow of an external port in a class, or -1.
+func (p *Proof) of(proto uint8, key portKey) int32 {
+	if i, ok := p.latest[proto&1][key]; ok { // TCP is 6, UDP 17
+		return i
+	}
+	return -1
+}
+
+// find returns the latest flow between an external and a remote endpoint, or -1. Flows of one
+// external port in one class are a chain; it is short, because a port is given again only after a rest.
+func (p *Proof) find(latest int32, remote uint32, port uint16) int32 {
+	for i := latest; i >= 0; i = p.flows[i].before {
+		if f := &p.flows[i]; f.remote == remote && f.port == port {
+			return i
+		}
+	}
+	return -1
 }
 
 // New returns a proof for a run that begins at start.
 func New(rules *Rules, times Times, start time.Time) *Proof {
 	p := &Proof{
 		rules: rules, times: times, start: start,
-		byFlow: map[flowKey]int32{}, byPort: map[portKey]int32{},
+		latest:   [2]map[portKey]int32{{}, {}},
 		external: map[uint32]uint32{}, used: map[uint32]bool{},
 		records: records{heads: map[blockKey]int32{}, open: map[blockKey]int32{}},
 	}
@@ -83,26 +94,27 @@ func (p *Proof) Outbound(ms int32, before, after []byte) {
 	if !ok || !ok2 {
 		return
 	}
-	key := flowKey{a.src, a.dst, a.srcPort, a.dstPort, a.proto}
-	i, known := p.byFlow[key]
-	if known {
+	class := p.rules.class(b.dst, b.dstPort)
+	key := keyOf(a.src, class, a.srcPort)
+	latest := p.of(a.proto, key)
+	i := p.find(latest, b.dst, b.dstPort)
+	if i >= 0 {
 		f := &p.flows[i]
 		if f.client == b.src && f.clientPort == b.srcPort && !(b.proto == TCP && b.flags&syn != 0 && ms > f.first) {
 			f.refresh(b, ms, &p.times)
 			return
 		}
 	}
-	p.begin(ms, b, a, key, i, known)
+	p.begin(flow{
+		client: b.src, clientPort: b.srcPort, external: a.src, externalPort: a.srcPort,
+		remote: b.dst, port: b.dstPort, proto: b.proto, class: class, first: ms, before: latest,
+	}, b, i)
 }
 
-// begin enters a flow with its first packet, and checks all that a new flow must keep.
-func (p *Proof) begin(ms int32, b, a packet, key flowKey, old int32, known bool) {
-	f := flow{
-		client: b.src, clientPort: b.srcPort, external: a.src, externalPort: a.srcPort,
-		remote: b.dst, port: b.dstPort, proto: b.proto, class: p.rules.class(b.dst, b.dstPort),
-		first: ms,
-	}
-	f.refresh(b, ms, &p.times)
+// begin enters a flow with its first packet, and checks all that a new flow must keep; same is
+// the latest flow between the same endpoints, or -1.
+func (p *Proof) begin(f flow, b packet, same int32) {
+	f.refresh(b, f.first, &p.times)
 
 	e, seen := p.external[f.client]
 	p.expect(checkAddress, !seen || e == f.external, func() string {
@@ -113,15 +125,12 @@ func (p *Proof) begin(ms int32, b, a packet, key flowKey, old int32, known bool)
 	}
 	p.checkRules(&f)
 
-	p.expect(checkFlows, !known || p.free(&p.flows[old], &f), func() string { return collision(&p.flows[old], &f) })
-	port := portKey{f.external, f.class, f.externalPort, f.proto}
-	holder, held := p.byPort[port]
-	p.expect(checkPorts, !held || p.free(&p.flows[holder], &f), func() string { return collision(&p.flows[holder], &f) })
-
+	free := func(old int32) bool { return old < 0 || p.free(&p.flows[old], &f) }
+	p.expect(checkFlows, free(same), func() string { return collision(&p.flows[same], &f) })
+	p.expect(checkPorts, free(f.before), func() string { return collision(&p.flows[f.before], &f) })
 	p.logged(&f, f.first)
 	p.flows = append(p.flows, f)
-	p.byFlow[key] = int32(len(p.flows) - 1)
-	p.byPort[port] = int32(len(p.flows) - 1)
+	p.latest[f.proto&1][keyOf(f.external, f.class, f.externalPort)] = int32(len(p.flows) - 1)
 }
 
 // checkRules holds a flow against the ipfw script: the instance of the request has the
@@ -166,8 +175,8 @@ func (p *Proof) Inbound(ms int32, before, after []byte) {
 	if !ok || !ok2 {
 		return
 	}
-	i, known := p.byFlow[flowKey{b.dst, b.src, b.dstPort, b.srcPort, b.proto}]
-	if !known {
+	i := p.find(p.of(b.proto, keyOf(b.dst, p.rules.class(b.src, b.srcPort), b.dstPort)), b.src, b.srcPort)
+	if i < 0 {
 		p.expect(checkReplies, false, func() string {
 			return fmt.Sprintf("an answer from %s to %s, where no flow is, is sent on to %s", endpoint(b.src, b.srcPort), endpoint(b.dst, b.dstPort), endpoint(a.dst, a.dstPort))
 		})

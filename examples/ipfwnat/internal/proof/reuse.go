@@ -54,7 +54,7 @@ func (p *Proof) Reuse(ms int32, block int) Reuse {
 		proto   uint8
 	}
 	ports := map[port]int{} // flows
-	towards := map[portKey]bool{}
+	towards := [2]map[portKey]bool{{}, {}}
 	perSpace, perClient := map[space]int{}, map[space]int{}
 	perAddress := map[uint32]int{}
 	for i := range p.flows {
@@ -65,15 +65,17 @@ func (p *Proof) Reuse(ms int32, block int) Reuse {
 		r.Flows++
 		r.ByClass[f.class]++
 		ports[port{f.external, f.proto, f.externalPort}]++
-		towards[portKey{f.external, f.class, f.externalPort, f.proto}] = true
+		towards[f.proto&1][keyOf(f.external, f.class, f.externalPort)] = true
 		perSpace[space{f.external, f.proto}]++
 		perClient[space{f.client, f.proto}]++
 		perAddress[f.external]++
 	}
 	r.Ports = len(ports)
 	classes := map[port]int{}
-	for k := range towards {
-		classes[port{k.external, k.proto, k.externalPort}]++
+	for i, proto := range [2]uint8{TCP, UDP} {
+		for k := range towards[i] {
+			classes[port{uint32(k >> 32), proto, uint16(k)}]++
+		}
 	}
 	for _, n := range classes {
 		for len(r.Serving) <= n {
