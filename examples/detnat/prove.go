@@ -44,6 +44,10 @@ func prove(o *options, old, next *book) (*change, error) {
 			if !share(a, b) {
 				continue
 			}
+			if unchanged(a, b) { // no need to walk the ports
+				c.Same += a.owned()
+				continue
+			}
 			p, err := deterministic.Prove(deterministic.Epoch{Until: at, Config: a.Config()},
 				deterministic.Epoch{From: at.Add(o.gap), Config: b.Config()}, o.holdDown)
 			if err != nil {
@@ -76,13 +80,24 @@ func share(a, b version) bool {
 	return false
 }
 
+// unchanged reports whether two maps are the same but for their names.
+func unchanged(a, b version) bool {
+	x, y := a.Config(), b.Config()
+	x.Name, y.Name = "", ""
+	return same(x, y)
+}
+
 // owned counts the ports that have an owner, the dynamic range included.
 func owned(bk *book) (n uint64) {
 	for _, v := range bk.versions {
-		s := v.Stats()
-		n += s.Assigned + s.Dynamic
+		n += v.owned()
 	}
 	return n
+}
+
+func (v version) owned() uint64 {
+	s := v.Stats()
+	return s.Assigned + s.Dynamic
 }
 
 // list adds up to limit runs, all if it is negative.

@@ -2,25 +2,33 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/blocknat/blocknat/mapping/deterministic"
 )
 
+// externalPort is an external port: realm, address, port.
+type externalPort struct {
+	realm   uint32
+	address netip.Addr
+	port    int
+}
+
 // owners is the golden model of a change: who has each external port, read from the
 // answers of every port, by realm, address and port.
-func owners(t *testing.T, bk *book) map[string]string {
-	t.Helper()
-	out := map[string]string{}
+func owners(bk *book) map[externalPort]string {
+	out := map[externalPort]string{}
 	for _, v := range bk.versions {
 		cfg := v.Config()
+		realm := fmt.Sprint(cfg.Realm, " ")
 		for i := range v.Externals() {
 			for port := range 65536 {
 				p, err := v.Reverse(v.External(i), uint16(port))
-				key := fmt.Sprint(cfg.ExternalRealm, " ", v.External(i), " ", port)
+				key := externalPort{cfg.ExternalRealm, v.External(i), port}
 				switch err {
 				case nil:
-					out[key] = fmt.Sprint(cfg.Realm, " ", p)
+					out[key] = realm + p.String()
 				case deterministic.ErrDynamic:
 					out[key] = "dynamic"
 				}
@@ -56,7 +64,7 @@ func TestProve_counts_every_port(t *testing.T) {
 				t.Fatal(err)
 			}
 			var same, moved, freed, taken, listed uint64
-			was, is := owners(t, old), owners(t, bk)
+			was, is := owners(old), owners(bk)
 			for key, a := range was {
 				switch b, ok := is[key]; {
 				case !ok:
