@@ -13,7 +13,7 @@ import (
 	"github.com/blocknat/blocknat/benchmarks/peer"
 )
 
-// report collects what was measured, in the order in which it first came.
+// report collects what was measured.
 type report struct {
 	kinds   []peer.Kind
 	rounds  int
@@ -36,8 +36,15 @@ func (r *report) row(what, params, unit string) *row {
 			return x
 		}
 	}
+	// Rows of a quantity stay together, in the order in which they came.
+	at := len(r.rows)
+	for i, x := range r.rows {
+		if x.what == what {
+			at = i + 1
+		}
+	}
 	x := &row{what, params, unit, map[string][]float64{}}
-	r.rows = append(r.rows, x)
+	r.rows = slices.Insert(r.rows, at, x)
 	return x
 }
 
@@ -88,6 +95,8 @@ func (r *report) text(w io.Writer) {
 				fmt.Fprint(t, "-\t")
 			case i == 0 || base == 0:
 				fmt.Fprintf(t, "%s\t", number(v))
+			case v > 999*base:
+				fmt.Fprintf(t, "%s (>999)\t", number(v))
 			default:
 				fmt.Fprintf(t, "%s (%s)\t", number(v), number(v/base))
 			}

@@ -42,13 +42,16 @@ func newBlocknat(now time.Time) (NAT, error) {
 }
 
 func (n *blocknat) Translate(d Direction, batch [][]byte, now time.Time) (forwarded int) {
-	n.batch = n.batch[:0]
-	for _, b := range batch {
-		n.batch = append(n.batch, natcore.Packet{Bytes: b, Direction: natcore.Direction(d)})
+	for len(n.batch) < len(batch) {
+		n.batch = append(n.batch, natcore.Packet{})
 	}
-	n.engine.Process(n.batch, now)
-	for i := range n.batch {
-		if n.batch[i].Verdict == natcore.Forward {
+	packets := n.batch[:len(batch)]
+	for i, b := range batch {
+		packets[i].Bytes, packets[i].Direction = b, natcore.Direction(d)
+	}
+	n.engine.Process(packets, now)
+	for i := range packets {
+		if packets[i].Verdict == natcore.Forward {
 			forwarded++
 		}
 	}

@@ -31,7 +31,7 @@ type pion struct {
 }
 
 // pionWait is how long a packet is waited for before it counts as dropped.
-const pionWait = 200 * time.Millisecond
+const pionWait = time.Second
 
 const pionExternal = workload.ExternalBase + 1
 
