@@ -6,10 +6,13 @@
 //	go run ./examples/detnat help
 //	go run ./examples/detnat reverse 192.0.2.1:2001 -config examples/detnat/sample.conf
 //	go run ./examples/detnat reverse 192.0.2.1:2001 -history examples/detnat/sample-history.jsonl -at 2025-02-01T12:00:00Z
+//	go run ./examples/detnat check -old examples/detnat/sample-before.conf -config examples/detnat/sample.conf
 //
 // A configuration is a text file with a block for each map and each MAP rule; its
 // settings are the fields of deterministic.Config (see sample.conf). An archive is
-// the file of deterministic.ParseHistory: one line of JSON for each epoch.
+// the file of deterministic.ParseHistory: one line of JSON for each epoch. Ports of a
+// dynamic range are in no formula: with -log FILE reverse looks into the block
+// records (sample-blocks.jsonl), without it the answer says where to ask.
 //
 // The exit code is 0 for an answer, 1 when the answer is "nobody" (not in the pool,
 // reserved, dynamic, unused, no epoch) or "not safe", and 2 for bad input.

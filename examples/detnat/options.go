@@ -13,22 +13,24 @@ import (
 
 // options are what the command line says.
 type options struct {
-	command  command
-	argument string // ADDR or ADDR:PORT
-	config   string
-	history  string
-	old      string
-	json     bool
-	realm    *uint32
-	at       time.Time // -at, or now
-	asked    string    // -at as it was written
-	name     string    // -map
-	block    int
-	changes  int
-	holdDown time.Duration
-	gap      time.Duration
-	dryRun   bool
-	keys     bool
+	command   command
+	argument  string // ADDR or ADDR:PORT
+	config    string
+	history   string
+	old       string
+	json      bool
+	realm     *uint32
+	at        time.Time // -at, or now
+	asked     string    // -at as it was written
+	name      string    // -map
+	log       string
+	tolerance time.Duration
+	block     int
+	changes   int
+	holdDown  time.Duration
+	gap       time.Duration
+	dryRun    bool
+	keys      bool
 }
 
 // parseOptions reads the command line. Its faults say what to do.
@@ -68,6 +70,10 @@ func parseOptions(c command, args []string, stdout io.Writer) (*options, error) 
 			o.realm = &r
 			return nil
 		})
+	}
+	if is("reverse") {
+		set.StringVar(&o.log, "log", "", "block records as JSON lines in `FILE`: who had a port of the dynamic range (with -history)")
+		set.DurationVar(&o.tolerance, "tolerance", 0, "`DURATION` by which the clocks of -at and of -log may differ")
 	}
 	if is("forward") {
 		set.IntVar(&o.block, "block", 0, "say how many dynamic blocks of `SIZE` ports the subscriber may have")
@@ -136,6 +142,12 @@ func (o *options) check(rest []string) error {
 	}
 	if o.asked != "" && o.history == "" && o.command.name != "record" {
 		wrong("-at", "needs -history", "a configuration does not say when it was in force, an archive does")
+	}
+	if o.log != "" && o.history == "" {
+		wrong("-log", "needs -history", "what was dynamic at the time is in the archive")
+	}
+	if o.tolerance < 0 {
+		wrong("-tolerance", "is not negative", "write 1s or 1m")
 	}
 	if o.holdDown < 0 || o.gap < 0 {
 		wrong("-hold-down and -gap", "are not negative", "write 2m or 90s")

@@ -55,7 +55,7 @@ func (bk *book) whyNobody(o *options, external netip.AddrPort, f finding) (reaso
 			at = "at " + utc(bk.at)
 		}
 		return reason + ": the formula does not say who had it",
-			fmt.Sprintf("the block records (the log) for the block of %v that was allocated %s", external, at)
+			fmt.Sprintf("the block records (the log; -log FILE) for the block of %v that was allocated %s", external, at)
 	case errors.Is(f.err, deterministic.ErrUnused):
 		return f.v.unusedBy(external), ""
 	}
@@ -145,12 +145,15 @@ func (v version) reservedBy(port uint16) string {
 // unusedBy tells apart the two reasons for an unused port: the slot of no
 // subscriber, and the rest that the division leaves.
 func (v version) unusedBy(external netip.AddrPort) string {
-	s := v.Stats()
 	if slot, ok := v.emptySlot(external); ok {
-		return fmt.Sprintf("port %d belongs to slot %d of %d, which is empty: the map has %s", external.Port(), slot, s.Capacity, many(s.Subscribers, "subscriber"))
+		return fmt.Sprintf("port %d belongs to slot %d of %d, which is empty: the map has %s", external.Port(), slot, v.room(), many(v.Subscribers(), "subscriber"))
 	}
+	s := v.Stats()
 	return fmt.Sprintf("port %d is left over: the division gives it to no slot (%s of %d on %s)", external.Port(), many(s.Remainder, "port"), s.Ports, many(s.Externals, "address"))
 }
+
+// room is the number of slots. Stats has it, too, but may walk all subscribers.
+func (v version) room() uint64 { return uint64(v.Ratio()) * v.Externals() }
 
 // emptySlot finds the slot of a port, counted from 1, by asking the same map with
 // as many subscribers as it has room for.
@@ -158,7 +161,7 @@ func (v version) emptySlot(external netip.AddrPort) (uint64, bool) {
 	cfg := v.Config()
 	base := netip.MustParseAddr("2001:db8::")
 	last := base.As16()
-	room := v.Stats().Capacity - 1
+	room := v.room() - 1
 	for i := range 8 {
 		last[15-i] = byte(room >> (8 * i))
 	}

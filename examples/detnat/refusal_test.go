@@ -39,7 +39,7 @@ func TestRefusals(t *testing.T) {
 // The dynamic range of an archive sends to the records of the time asked for.
 func TestRefusals_dynamic_names_the_time(t *testing.T) {
 	a := answer(t, "reverse 192.0.2.1:58204 -history sample-history.jsonl -at 2025-04-01T12:00:00+02:00", exitNobody)
-	equal(t, a["ask"].(string), "the block records (the log) for the block of 192.0.2.1:58204 that was allocated at 2025-04-01T10:00:00Z")
+	equal(t, a["ask"].(string), "the block records (the log; -log FILE) for the block of 192.0.2.1:58204 that was allocated at 2025-04-01T10:00:00Z")
 }
 
 // Two realms have the address: the program refuses to choose.
@@ -53,4 +53,18 @@ func TestRealms(t *testing.T) {
 	want(t, "reverse 192.0.2.1:2001 -realm 1 -config testdata/rfc7597.conf", exitFound, "192.0.2.1:2001 -> 2001:db8:1:")
 	want(t, "reverse ::ffff:192.0.2.18:2256 -config testdata/rfc7597.conf", exitBadData, "")
 	want(t, "reverse [::ffff:192.0.2.18]:2256 -config testdata/rfc7597.conf", exitFound, "192.0.2.18:2256 -> 2001:db8:12:3400::/56\n")
+}
+
+// The room of a map is that of its statistics, for every algorithm.
+func TestRoom(t *testing.T) {
+	for _, algorithm := range []string{"sequential", "staggered", "round-robin", "interlaced", "crypto", "random", "map; psid-offset 6; psid-len 4", "gma; contiguous 4", "mask; port-range-mask 0x1400; first-slot 1"} {
+		bk, err := buildConfig("f", "map a { internal 10.0.0.0-10.0.0.4; external 192.0.2.1-192.0.2.6; algorithm "+algorithm+"; }")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := bk.versions[0]
+		if v.room() != v.Stats().Capacity {
+			t.Errorf("%s: room %d, capacity %d", algorithm, v.room(), v.Stats().Capacity)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -19,6 +20,7 @@ type reverseAnswer struct {
 	Ask        string         `json:"ask,omitempty"`
 	Subscriber string         `json:"subscriber,omitempty"`
 	*place
+	Blocks []held `json:"blocks,omitempty"` // out of the log
 }
 
 // reverse answers who has an external port.
@@ -43,16 +45,27 @@ func reverse(o *options, w io.Writer) (int, error) {
 	} else {
 		code = exitNobody
 		a.Reason, a.Ask = bk.whyNobody(o, external, f)
+		if o.log != "" && errors.Is(f.err, deterministic.ErrDynamic) {
+			if code, err = a.fromLog(o, external); err != nil {
+				return 0, err
+			}
+		}
 	}
 	if o.json {
 		return code, writeJSON(w, a)
 	}
-	if f.err == nil {
+	switch {
+	case f.err == nil:
 		fmt.Fprintf(w, "%v -> %s\n", external, who(f.subscriber))
-	} else {
+	case a.Subscriber != "":
+		fmt.Fprintf(w, "%v -> %s (by the log)\n", external, a.Subscriber)
+	case a.Result == "ambiguous":
+		fmt.Fprintf(w, "%v -> ambiguous\n", external)
+	default:
 		fmt.Fprintf(w, "%v -> nobody: %s\n", external, a.Result)
 	}
 	bk.rows(w, f.v)
+	a.writeBlocks(w)
 	if a.Reason != "" {
 		row(w, "reason", a.Reason)
 	}

@@ -34,7 +34,7 @@ func TestRFC7422_reverse(t *testing.T) {
 		want(t, fmt.Sprintf("reverse -config sample.conf 192.0.2.1:%d", port), code, fmt.Sprintf("192.0.2.1:%d -> %s\n", port, wanted))
 	}
 	out := want(t, "reverse 192.0.2.1:58204 -config sample.conf", exitNobody, "")
-	contains(t, out, "dynamic range 57472-65535", "ask         the block records (the log) for the block of 192.0.2.1:58204")
+	contains(t, out, "dynamic range 57472-65535", "ask         the block records (the log; -log FILE) for the block of 192.0.2.1:58204")
 	out = want(t, "reverse 192.0.2.1:80 -config sample.conf", exitNobody, "")
 	contains(t, out, "the map reserves 0-1023")
 }
