@@ -111,11 +111,11 @@ func TestScan(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 	}
-	write("a/a.go", "package a\n\n// F follows RFC 1234.\nfunc TestRFC5508_03b() {}\n")
+	write("a/a.go", "package a\n\n// F follows RFC 791.\nfunc TestRFC5508_03b() {}\n")
 	write("a/testdata/b_test.go", "package b\n\nfunc TestRFC5508_03b() {}\n")
 	write("a/a_test.go", `package a
 
-// TestOne does it (RFC 5678).
+// TestOne does it (RFC 793).
 //
 // Rows: SYS-01.
 func TestOne(t *testing.T) {
@@ -147,7 +147,7 @@ func helperATK_01() {}
 		"8158-E04": "`a/a_test.go` `TestRFC8158_Events/E04_E06`", "8158-E06": "`a/a_test.go` `TestRFC8158_Events/E04_E06`",
 	}, got)
 	require.Equal(t, map[string]bool{"a/a_test.go:TestOne": true, "a/a_test.go:TestRFC8158_Events": true}, found.all)
-	require.Equal(t, map[string]string{"1234": "a/a.go", "5678": "a/a_test.go"}, found.cited)
+	require.Equal(t, map[string]string{"791": "a/a.go", "793": "a/a_test.go"}, found.cited)
 }
 
 func TestParseTableFaults(t *testing.T) {

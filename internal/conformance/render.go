@@ -140,7 +140,7 @@ func openRows(b *strings.Builder, tables []table) {
 	for _, t := range tables {
 		for _, r := range t.rows {
 			if r.must() && r.status == open {
-				fmt.Fprintf(b, "- %s: %s. %s.\n", r.id, r.statement, strings.TrimSuffix(r.remark, "."))
+				fmt.Fprintf(b, "- %s (%s): %s. %s.\n", r.id, r.level, r.statement, strings.TrimSuffix(r.remark, "."))
 			}
 		}
 	}
