@@ -63,7 +63,7 @@ func loadHistory(path string, at time.Time, asked string) (*book, error) {
 func parseHistory(path string, text []byte) (*deterministic.History, error) {
 	h, err := deterministic.ParseHistory(text)
 	if err == nil {
-		return h, nil
+		return h, complete(path, h)
 	}
 	var faults []error
 	for _, one := range split(err) {
@@ -78,6 +78,34 @@ func parseHistory(path string, text []byte) (*deterministic.History, error) {
 		}
 	}
 	return nil, errors.Join(faults...)
+}
+
+// complete refuses an archive whose epochs have no beginning, which would answer for
+// all times, or no number of their own, which an answer names.
+func complete(path string, h *deterministic.History) error {
+	type name struct {
+		of     string
+		number uint64
+	}
+	var faults []error
+	seen := map[name]bool{}
+	for e := range h.Epochs() {
+		n := name{e.Config.Name, e.Number}
+		what := ""
+		switch {
+		case e.From.IsZero():
+			what = "has no beginning"
+		case e.Number == 0:
+			what = "has no number"
+		case seen[n]:
+			what = "is there twice"
+		}
+		seen[n] = true
+		if what != "" {
+			faults = append(faults, &fault{File: path, Text: fmt.Sprintf("epoch %d of map %q %s", n.number, n.of, what), Fix: "correct its line: each epoch has epoch and from, and until unless it is in force"})
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // finding is the answer to one question in one realm.

@@ -143,6 +143,23 @@ func TestRecord_exchange_and_end(t *testing.T) {
 	want(t, "reverse 192.0.2.9:1024 -history "+path+" -at 2025-01-04T00:00:00Z", exitFound, "192.0.2.9:1024 -> 10.0.0.1\n")
 }
 
+// Archives that the library reads and that would answer wrong.
+func TestHistory_refuses_incomplete_epochs(t *testing.T) {
+	const a, b = `"map":{"name":"a","internal":["10.0.0.0/24"],"external":["192.0.2.1"]}}`, `"map":{"name":"b","internal":["10.0.1.0/24"],"external":["192.0.2.2"]}}`
+	for text, wanted := range map[string]string{
+		`{"epoch":1,` + a:                     `epoch 1 of map "a" has no beginning; correct its line`,
+		`{"from":"2025-01-01T00:00:00Z",` + a: `epoch 0 of map "a" has no number`,
+		`{"epoch":1,"from":"2025-01-01T00:00:00Z","until":"2025-02-01T00:00:00Z",` + a + "\n" + `{"epoch":1,"from":"2025-02-01T00:00:00Z",` + a: `epoch 1 of map "a" is there twice`,
+		`{"epoch":1,"from":"2025-01-01T00:00:00Z",` + a + "\n" + `{"epoch":1,"from":"2025-02-01T00:00:00Z",` + b:                                "",
+	} {
+		code, _, errs := detnat(t, "reverse 192.0.2.1:2000 -at 2025-03-01T00:00:00Z -history "+file(t, "h.jsonl", text))
+		if (code == exitBadData) != (wanted != "") {
+			t.Errorf("exit %d: %s", code, errs)
+		}
+		contains(t, errs, wanted)
+	}
+}
+
 func TestTable_of_an_archive(t *testing.T) {
 	contains(t, want(t, "table -map rfc7422 -history sample-history.jsonl -at 2025-02-01T00:00:00Z", exitFound, ""), "epoch       1, in force from", "198.51.100.14              4608  192.0.2.1:60928-65535")
 	for _, command := range []string{"table", "show"} {

@@ -39,9 +39,25 @@ func parseOptions(c command, args []string, stdout io.Writer) (*options, error) 
 	o := &options{command: c, json: slices.Contains(args, "-json") || slices.Contains(args, "--json")}
 	set := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
+	o.define(set)
+	rest, err := interspersed(set, args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(stdout, "detnat %s: %s\n\nusage: detnat %s [flags]\n\nflags:\n", c.name, c.about, strings.TrimSpace(c.name+" "+c.argument))
+		set.SetOutput(stdout)
+		set.PrintDefaults()
+		return o, err
+	}
+	if err != nil {
+		return o, &fault{Text: err.Error(), Fix: "detnat " + c.name + " -h lists the flags"}
+	}
+	return o, o.check(rest)
+}
+
+// define adds the flags of the command.
+func (o *options) define(set *flag.FlagSet) {
 	set.StringVar(&o.config, "config", "", "`FILE` with maps and rules, as sample.conf")
 	set.BoolVar(&o.json, "json", o.json, "answer in JSON")
-	is := func(names ...string) bool { return slices.Contains(names, c.name) }
+	is := func(names ...string) bool { return slices.Contains(names, o.command.name) }
 	switch {
 	case is("record"):
 		set.StringVar(&o.history, "history", "", "archive `FILE` to bring up to date; it is made if need be, readable for its owner only")
@@ -60,7 +76,7 @@ func parseOptions(c command, args []string, stdout io.Writer) (*options, error) 
 		set.StringVar(&o.asked, "at", "", "the `TIME` asked for, with -history (RFC 3339 with zone; default: now)")
 	}
 	if is("forward", "reverse") {
-		side := map[string]string{"forward": "internal", "reverse": "external"}[c.name]
+		side := map[string]string{"forward": "internal", "reverse": "external"}[o.command.name]
 		set.Func("realm", "the "+side+" realm `N` (default: the one that has the address)", func(text string) error {
 			n, err := strconv.ParseUint(text, 10, 32)
 			if err != nil {
@@ -84,17 +100,6 @@ func parseOptions(c command, args []string, stdout io.Writer) (*options, error) 
 	if is("show") {
 		set.BoolVar(&o.keys, "keys", false, "show the secret keys too")
 	}
-	rest, err := interspersed(set, args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(stdout, "detnat %s: %s\n\nusage: detnat %s [flags]\n\nflags:\n", c.name, c.about, strings.TrimSpace(c.name+" "+c.argument))
-		set.SetOutput(stdout)
-		set.PrintDefaults()
-		return o, err
-	}
-	if err != nil {
-		return o, &fault{Text: err.Error(), Fix: "detnat " + c.name + " -h lists the flags"}
-	}
-	return o, o.check(rest)
 }
 
 // interspersed parses flags before, between and behind the arguments.

@@ -33,31 +33,34 @@ func record(o *options, w io.Writer) (int, error) {
 	if err != nil {
 		return 0, &fault{File: o.history, Field: "-at", Value: utc(o.at), Text: err.Error(), Fix: "epochs begin in the order of time; check the time and the archive"}
 	}
+	var lines []byte
 	for _, e := range began {
-		line, err := line(e, o.json)
+		b, err := line(e, o.json)
 		if err != nil {
 			return 0, err
 		}
-		w.Write(line)
+		lines = append(lines, b...)
 	}
-	if o.history == "" {
+	// The archive comes first: no line is printed of an epoch that is not kept.
+	if o.history != "" && !o.dryRun && len(began)+len(ended) > 0 {
+		if err := writeArchive(o.history, h); err != nil {
+			return 0, err
+		}
+	}
+	w.Write(lines)
+	if o.history == "" || o.json {
 		return exitFound, nil
 	}
-	if !o.json {
-		for _, e := range ended {
-			fmt.Fprintf(w, "# epoch %d of map %q ends at %s\n", e.Number, e.Config.Name, utc(o.at))
-		}
-		for _, e := range began {
-			fmt.Fprintf(w, "# epoch %d of map %q begins at %s\n", e.Number, e.Config.Name, utc(e.From))
-		}
-		if len(began)+len(ended) == 0 {
-			fmt.Fprintf(w, "# %s is up to date\n", o.history)
-		}
+	for _, e := range ended {
+		fmt.Fprintf(w, "# epoch %d of map %q ends at %s\n", e.Number, e.Config.Name, utc(o.at))
 	}
-	if o.dryRun || len(began)+len(ended) == 0 {
-		return exitFound, nil
+	for _, e := range began {
+		fmt.Fprintf(w, "# epoch %d of map %q begins at %s\n", e.Number, e.Config.Name, utc(e.From))
 	}
-	return exitFound, writeArchive(o.history, h)
+	if len(began)+len(ended) == 0 {
+		fmt.Fprintf(w, "# %s is up to date\n", o.history)
+	}
+	return exitFound, nil
 }
 
 // line writes an epoch for a log or for an archive.

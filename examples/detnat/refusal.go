@@ -145,8 +145,8 @@ func (v version) reservedBy(port uint16) string {
 // unusedBy tells apart the two reasons for an unused port: the slot of no
 // subscriber, and the rest that the division leaves.
 func (v version) unusedBy(external netip.AddrPort) string {
-	if slot, ok := v.emptySlot(external); ok {
-		return fmt.Sprintf("port %d belongs to slot %d of %d, which is empty: the map has %s", external.Port(), slot, v.room(), many(v.Subscribers(), "subscriber"))
+	if number, ok := v.nobody(external); ok {
+		return fmt.Sprintf("port %d belongs to subscriber number %d: there is room for %d, but the map has %s", external.Port(), number, v.room(), many(v.Subscribers(), "subscriber"))
 	}
 	s := v.Stats()
 	return fmt.Sprintf("port %d is left over: the division gives it to no slot (%s of %d on %s)", external.Port(), many(s.Remainder, "port"), s.Ports, many(s.Externals, "address"))
@@ -155,9 +155,9 @@ func (v version) unusedBy(external netip.AddrPort) string {
 // room is the number of slots. Stats has it, too, but may walk all subscribers.
 func (v version) room() uint64 { return uint64(v.Ratio()) * v.Externals() }
 
-// emptySlot finds the slot of a port, counted from 1, by asking the same map with
-// as many subscribers as it has room for.
-func (v version) emptySlot(external netip.AddrPort) (uint64, bool) {
+// nobody finds the number of the subscriber that a port waits for, counted from 1,
+// by asking the same map with as many subscribers as it has room for.
+func (v version) nobody(external netip.AddrPort) (uint64, bool) {
 	cfg := v.Config()
 	base := netip.MustParseAddr("2001:db8::")
 	last := base.As16()

@@ -12,7 +12,7 @@ func TestRefusals(t *testing.T) {
 		{"reverse 192.0.2.9:0 -realm 11 -config testdata/peers.conf", "reserved", []string{"port 0 is nobody's"}},
 		{"reverse 203.0.113.18:5 -config sample.conf", "reserved", []string{"PSID offset 6", "below 1024"}},
 		{"reverse 192.0.2.1:65535 -config sample.conf", "dynamic", []string{"57472-65535"}},
-		{"reverse 192.0.2.10:52632 -realm 9 -config testdata/peers.conf", "unused", []string{"slot 10 of 10, which is empty: the map has 9 subscribers"}},
+		{"reverse 192.0.2.10:52632 -realm 9 -config testdata/peers.conf", "unused", []string{"port 52632 belongs to subscriber number 10: there is room for 10, but the map has 9 subscribers"}},
 		{"reverse 192.0.2.9:65535 -realm 9 -config testdata/peers.conf", "unused", []string{"left over: the division gives it to no slot (4 ports of 131072 on 2 addresses)"}},
 		{"reverse 8.8.8.8:53 -config sample.conf", "not-in-pool", []string{"8.8.8.8 is no external address of a map in sample.conf"}},
 		{"reverse [2001:db8::1]:53 -config sample.conf", "no-map", []string{"no map of that family"}},
