@@ -146,14 +146,14 @@ func (r *report) drawAnswer(w io.Writer, f proof.Flow) {
 
       answer            %v to %v, %s
       mask of %-10ssrc-ip %s, proto %d, src-port %d, dst-ip %s
-      leaves            src-ip %-15s src-port %d the same class %d
-                        dst-ip %-25s the same group %d
+      leaves            %-33s class %d, as for the request
+                        %-33s group %d, as for the request
       so %-15snat %s, the instance that %s chose
       port %-5d        is in block %d-%d of class %d, which %v holds
       mapping           %v, the client and port that asked
 `, f.Remote, f.External, protoName(f.Proto), r.o.inTable, plain(m.Src), m.Proto, m.SrcPort, plain(m.Dst),
-		masked(f.Remote.Addr(), m.Src), f.Remote.Port()&m.SrcPort, f.Class,
-		masked(f.External.Addr(), m.Dst), group, r.o.inTable+" says", count(f.In), r.o.outTable,
+		fmt.Sprintf("src-ip %s, src-port %d", masked(f.Remote.Addr(), m.Src), f.Remote.Port()&m.SrcPort), f.Class,
+		"dst-ip "+masked(f.External.Addr(), m.Dst), group, r.o.inTable+" says", count(f.In), r.o.outTable,
 		f.External.Port(), f.First, f.Last, f.Class, f.Client.Addr(), f.Client)
 }
 

@@ -57,6 +57,9 @@ func rate(ports int, span time.Duration) float64 {
 	return float64(ports) / (tcpShare*held(times.TCPClosing, meanTCP) + (1-tcpShare)*held(times.UDP, meanUDP))
 }
 
+// strangerEvery is how many flows share a stranger, who comes if the flow is one of UDP.
+const strangerEvery = 16
+
 // expireBudget is how many steps the engine may take a second to end what is idle.
 const expireBudget = 1 << 18
 
@@ -125,6 +128,9 @@ func (p *player) first() {
 		p.out(&f, flagACK)
 	} else {
 		p.answer(&f, 0)
+		if len(p.flows)%strangerEvery == 0 {
+			p.stranger(&f)
+		}
 	}
 	p.flows = append(p.flows, f)
 	if at := int(p.second) + 1 + int(after/time.Second); at < len(p.wheel) {

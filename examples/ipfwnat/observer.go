@@ -22,6 +22,7 @@ const (
 	eventIn
 	eventLostOut
 	eventLostIn
+	eventStranger
 	eventRecord
 
 	eventHead = 1 + 4 + 4 + 4
@@ -86,6 +87,8 @@ func show(p *proof.Proof, b []byte) {
 			p.Outbound(ms, first, second)
 		case eventIn:
 			p.Inbound(ms, first, second)
+		case eventStranger:
+			p.Stranger(ms, first, second)
 		case eventLostOut, eventLostIn:
 			p.Lost(kind == eventLostOut, first, string(second))
 		case eventRecord:

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/blocknat/blocknat/portblock"
 )
 
 const (
@@ -98,6 +100,8 @@ func (r *report) writeTraffic(w io.Writer) {
 	}
 	row(w, "packets translated outbound", r.Packets[0])
 	row(w, "packets translated inbound", r.Packets[1])
+	row(w, "packets of strangers: delivered to the port's owner in their class", r.Strangers[0])
+	row(w, "  dropped, because nobody has the port in their class", r.Strangers[1])
 	row(w, "clients that got another address half-way", r.Moved)
 	row(w, "nat instances used", fmt.Sprintf("%s of %s", count(r.Reuse.Instances), count(r.scheme.places())))
 	row(w, "sessions in the engine at the end", r.Stats.Sessions)
@@ -127,6 +131,11 @@ func (r *report) writeReuse(w io.Writer) {
 	row(w, "flows that one port space for each address and protocol can hold", one)
 	row(w, "  live flows against that", fmt.Sprintf("%.1f %%", 100*float64(u.Flows)/float64(one)))
 	row(w, fmt.Sprintf("flows that %d port spaces can hold", r.scheme.remotes.Len()), one*r.scheme.remotes.Len())
+	if r.o.order == portblock.OrderKeyed {
+		fmt.Fprint(w, `  Blocks come in an order that cannot be guessed, so classes meet on a port by chance while ports
+  are plenty. -order sequential packs them; -usable 1024-9215 makes them scarce.
+`)
+	}
 }
 
 // writeClasses shows that each class has its share.
@@ -174,14 +183,17 @@ func (r *report) writeCost(w io.Writer) {
 	title(w, "What blocks of %d ports cost", r.o.block)
 	row(w, "blocks held at the end", held)
 	row(w, "  for each client", fmt.Sprintf("%.1f", float64(held)/float64(max(r.Reuse.Clients, 1))))
-	row(w, "  live flows in each", fmt.Sprintf("%.1f of %d", float64(r.Reuse.Flows)/float64(held), r.o.block))
+	row(w, "  live flows in each", fmt.Sprintf("%.1f of 2 x %d", float64(r.Reuse.Flows)/float64(held), r.o.block))
 	row(w, "blocks that exist in all port spaces", r.Blocks*len(r.scheme.addresses)*r.scheme.remotes.Len())
 	row(w, "blocks that exist in one port space for each address", r.Blocks*len(r.scheme.addresses))
 	row(w, "  clients would need there for these flows, at least", r.Reuse.OneSpace)
 	fmt.Fprint(w, `  A client holds a block in each class that it meets, and each is recorded: classes multiply
-  ports, and records with them. Smaller blocks leave fewer ports unused and more records for who
-  is busy in one class; larger ones run out of room in the class that all clients meet first.
+  ports, and records with them.
 `)
+	fmt.Fprintf(w, "  %-40s%14s%26s\n", "These flows, in blocks of another size", "blocks", "of their ports in use")
+	for _, s := range r.Reuse.Sizes {
+		fmt.Fprintf(w, "  %-40s%14s%26s\n", fmt.Sprintf("  %d ports", s.Ports), count(s.Blocks), fmt.Sprintf("%.1f %%", 100*float64(r.Reuse.Flows)/float64(2*s.Ports*s.Blocks)))
+	}
 }
 
 func (r *report) writeLookups(w io.Writer) {
@@ -201,7 +213,7 @@ func (r *report) writeLookups(w io.Writer) {
 		fmt.Fprintln(w, "  ! they do not find the same instances")
 	}
 	title(w, "Speed")
-	fmt.Fprintf(w, "  %d ns a packet in the engine, records and their proof included; the whole run took %.1f s and\n  %.1f GB of memory, most of it the proof's\n",
+	fmt.Fprintf(w, "  %d ns a packet in the engine, records included; the whole run took %.1f s and %.1f GB of memory,\n  with the proof, which works beside it\n",
 		r.PerPacket.Nanoseconds(), r.Wall.Seconds(), float64(r.HeapBytes)/1e9)
 }
 

@@ -21,10 +21,12 @@ type report struct {
 	Refused []line
 	Packets [2]int
 	Moved   int
-	Last    int32 // ms, the end of the run
-	Stats   natcore.Stats
-	Reuse   proof.Reuse
-	Blocks  int // of one port space of one address
+	// Strangers counts packets that nobody asked for: delivered, dropped.
+	Strangers [2]int
+	Last      int32 // ms, the end of the run
+	Stats     natcore.Stats
+	Reuse     proof.Reuse
+	Blocks    int // of one port space of one address
 
 	BlockRecords, BlockBytes, SessionRecords, SessionBytes uint64
 
@@ -44,7 +46,7 @@ type line struct {
 
 // report ends the run: it takes the counts, and has the proof end.
 func (p *player) report(o options, log logging.WriterStats) *report {
-	r := &report{o: o, scheme: p.scheme, Flows: p.proof.Flows(), Packets: p.packets, Moved: len(p.retired), Last: p.ms, Stats: p.engine.Stats()}
+	r := &report{o: o, scheme: p.scheme, Flows: p.proof.Flows(), Packets: p.packets, Strangers: p.strangers, Moved: len(p.retired), Last: p.ms, Stats: p.engine.Stats()}
 	for why, n := range p.refused {
 		r.Refused = append(r.Refused, line{why.String(), n})
 	}

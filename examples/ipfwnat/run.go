@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"io"
 	"net/netip"
 	"os"
@@ -64,6 +65,7 @@ type player struct {
 	b, before []byte // scratch of a packet
 
 	packets   [2]int // translated, by direction
+	strangers [2]int // packets that nobody asked for: delivered, dropped
 	refused   map[natcore.Reason]int
 	agreed    [2]int          // lookups in flowmask's tables: cases, violations
 	retired   map[uint32]bool // addresses that clients had before they moved
@@ -176,6 +178,26 @@ func (p *player) answer(f *flow, flags byte) {
 	p.shown.event(eventIn, p.ms, p.before, p.b)
 }
 
+// stranger sends a UDP packet from anywhere to the external endpoint of a flow. natin says
+// which instance it belongs to: that of who has the port in the stranger's class, if anybody.
+func (p *player) stranger(f *flow) {
+	from := end{p.world.publicAddress(), uint16(1024 + p.world.rnd.IntN(64000))}
+	p.b = appendPacket(p.b[:0], udp, from, f.external, 0, 0, 0)
+	p.before = append(p.before[:0], p.b...)
+	verdict, _ := p.timed(p.engine.Inbound)
+	if verdict != natcore.Forward {
+		p.strangers[1]++
+		p.shown.event(eventStranger, p.ms, p.before, nil)
+		return
+	}
+	if p.corrupt != nil {
+		p.corrupt(false, p.b)
+	}
+	p.strangers[0]++
+	p.shown.event(eventStranger, p.ms, p.before, p.b)
+	p.compare(end{binary.BigEndian.Uint32(p.b[16:]), binary.BigEndian.Uint16(p.b[22:])}, service{from.addr, from.port, udp}, f.external)
+}
+
 // timed calls the engine, and measures some of the calls.
 func (p *player) timed(call func([]byte, time.Time) (natcore.Verdict, natcore.Reason)) (natcore.Verdict, natcore.Reason) {
 	now := begin.Add(time.Duration(p.ms) * time.Millisecond)
@@ -192,9 +214,12 @@ func (p *player) timed(call func([]byte, time.Time) (natcore.Verdict, natcore.Re
 // consult asks flowmask's tables about a flow: the instance of the request must have the
 // external address that the engine chose, and the answer must find the same instance.
 func (p *player) consult(f *flow) {
-	sv := &p.world.services[f.service]
-	request := flowmask.NewFlow(0, sv.proto, netip.AddrPortFrom(addr4(f.client), f.port), netip.AddrPortFrom(addr4(sv.addr), sv.port))
-	external := netip.AddrPortFrom(addr4(f.external.addr), f.external.port)
+	p.compare(end{f.client, f.port}, p.world.services[f.service], f.external)
+}
+
+func (p *player) compare(client end, sv service, at end) {
+	request := flowmask.NewFlow(0, sv.proto, netip.AddrPortFrom(addr4(client.addr), client.port), netip.AddrPortFrom(addr4(sv.addr), sv.port))
+	external := netip.AddrPortFrom(addr4(at.addr), at.port)
 	out, ok := p.scheme.outTable.Lookup(request)
 	in, ok2 := p.scheme.inTable.Lookup(flowmask.ReplyFlow(request, external))
 	p.agreed[0]++

@@ -38,6 +38,7 @@ type world struct {
 	rnd      *rand.Rand
 	taken    map[uint32]bool // client addresses, of all times
 	internal netip.Prefix
+	external []netip.Addr
 }
 
 // A client has one address at a time and takes its source ports one after the other.
@@ -48,17 +49,14 @@ type client struct {
 }
 
 func newWorld(o options, seed [32]byte, external []netip.Addr) *world {
-	w := &world{rnd: rand.New(rand.NewChaCha8(seed)), taken: map[uint32]bool{}, internal: o.internal}
+	w := &world{rnd: rand.New(rand.NewChaCha8(seed)), taken: map[uint32]bool{}, internal: o.internal, external: external}
 	for range o.clients {
 		w.clients = append(w.clients, client{
 			addr: w.freshAddress(), nextPort: uint16(1024 + w.rnd.IntN(64000)), activity: 0.5 + w.rnd.Float32(),
 		})
 	}
 	for len(w.services) < numServices {
-		s := service{addr: w.rnd.Uint32()}
-		if a := addr4(s.addr); !public(a) || o.internal.Contains(a) || slices.Contains(external, a) {
-			continue
-		}
+		s := service{addr: w.publicAddress()}
 		n := w.rnd.IntN(100)
 		for _, p := range servicePorts {
 			if n -= p.weight; n < 0 {
@@ -70,6 +68,16 @@ func newWorld(o options, seed [32]byte, external []netip.Addr) *world {
 	}
 	w.popular = rand.NewZipf(w.rnd, zipfS, zipfV, numServices-1)
 	return w
+}
+
+// publicAddress draws an address of the internet.
+func (w *world) publicAddress() uint32 {
+	for {
+		v := w.rnd.Uint32()
+		if a := addr4(v); public(a) && !w.internal.Contains(a) && !slices.Contains(w.external, a) {
+			return v
+		}
+	}
 }
 
 // freshAddress draws an address that no client had so far.

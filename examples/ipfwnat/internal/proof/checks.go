@@ -16,6 +16,7 @@ const (
 	checkFlows
 	checkPorts
 	checkReplies
+	checkStrangers
 	checkLater
 	checkLog
 	checkLogEnd
@@ -25,17 +26,18 @@ const (
 )
 
 var checkNames = [numChecks]string{
-	checkAddress: "a client's address meets every service from one external address",
-	checkOut:     "that address is the one of the nat instance which natout names",
-	checkIn:      "natin names the same instance for the answer",
-	checkFlows:   "no two live flows share external endpoint, protocol, remote endpoint",
-	checkPorts:   "an external port has one owner in each class of remotes",
-	checkReplies: "answers come back to the client and port that asked",
-	checkLater:   "packets of live flows get through, to the server they were sent to",
-	checkLog:     "a flow's first packet leads to its client by the records written so far",
-	checkLogEnd:  "its last one does by all records and the remote endpoint",
-	checkBytes:   "nothing changes but the endpoint and checksums",
-	checkSums:    "checksums are right (computed in full)",
+	checkAddress:   "a client's address meets every service from one external address",
+	checkOut:       "that address is the one of the nat instance which natout names",
+	checkIn:        "natin names the same instance for the answer",
+	checkFlows:     "no two live flows share external endpoint, protocol, remote endpoint",
+	checkPorts:     "an external port has one owner in each class of remotes",
+	checkReplies:   "answers come back to the client and port that asked",
+	checkStrangers: "packets of strangers reach the port's owner in their class, or nobody",
+	checkLater:     "packets of live flows get through, to the server they were sent to",
+	checkLog:       "a flow's first packet leads to its client by the records written so far",
+	checkLogEnd:    "its last one does by all records and the remote endpoint",
+	checkBytes:     "nothing changes but the endpoint and checksums",
+	checkSums:      "checksums are right (computed in full)",
 }
 
 // expect counts a case, and an example of what is wrong unless there are enough.

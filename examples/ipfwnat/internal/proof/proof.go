@@ -189,6 +189,25 @@ func (p *Proof) Inbound(ms int32, before, after []byte) {
 	f.reply(b, ms, &p.times)
 }
 
+// Stranger takes a UDP packet that nobody asked for, before and after; after is nil if it was
+// dropped. Filtering is endpoint-independent, so who holds the port in the class of its sender gets it.
+func (p *Proof) Stranger(ms int32, before, after []byte) {
+	b, _ := parse(before)
+	class := p.rules.class(b.src, b.srcPort)
+	i := p.of(b.proto, keyOf(b.dst, class, b.dstPort))
+	if len(after) == 0 {
+		p.expect(checkStrangers, i < 0 || p.flows[i].until <= ms, func() string {
+			return fmt.Sprintf("%s to %s is dropped, though %s holds the port", endpoint(b.src, b.srcPort), endpoint(b.dst, b.dstPort), &p.flows[i])
+		})
+		return
+	}
+	a, ok := parse(after)
+	p.packet(ok, before, after, 16, 22, b, a)
+	p.expect(checkStrangers, i >= 0 && a.dst == p.flows[i].client && a.dstPort == p.flows[i].clientPort, func() string {
+		return fmt.Sprintf("%s to %s comes to %s, who does not hold the port in class %d", endpoint(b.src, b.srcPort), endpoint(b.dst, b.dstPort), endpoint(a.dst, a.dstPort), class)
+	})
+}
+
 // Lost takes a packet of a live flow that was dropped: outbound ones as the client sent them,
 // inbound ones as the remote host did.
 func (p *Proof) Lost(outbound bool, before []byte, why string) {

@@ -25,9 +25,14 @@ type Reuse struct {
 	OneSpace, Clients int
 	// Instances that had a flow since the start.
 	Instances int
+	// Sizes tells what the flows need in blocks of other sizes, at least.
+	Sizes []Size
 	// Example is the flows that share the port which serves most of them.
 	Example []Flow
 }
+
+// Size is the number of blocks of a size that hold some flows; a block serves TCP and UDP.
+type Size struct{ Ports, Blocks int }
 
 // Flow is a flow for people.
 type Flow struct {
@@ -86,6 +91,7 @@ func (p *Proof) Reuse(ms int32, block int) Reuse {
 	for _, n := range perSpace {
 		r.Busiest = max(r.Busiest, n)
 	}
+	r.Sizes = p.sizes(ms)
 	blocks := map[uint32]int{} // a block serves TCP and UDP
 	for k, n := range perClient {
 		blocks[k.address] = max(blocks[k.address], (n+block-1)/block)
@@ -110,6 +116,31 @@ func (p *Proof) Reuse(ms int32, block int) Reuse {
 		}
 	}
 	return r
+}
+
+// sizes counts the blocks that live flows need, for each client and class, by the size of blocks.
+func (p *Proof) sizes(ms int32) []Size {
+	type holder struct {
+		client uint32
+		class  uint16
+	}
+	held := map[holder][2]int{}
+	for i := range p.flows {
+		if f := &p.flows[i]; f.until >= ms {
+			h := held[holder{f.client, f.class}]
+			h[f.proto&1]++
+			held[holder{f.client, f.class}] = h
+		}
+	}
+	var all []Size
+	for ports := 16; ports <= 256; ports *= 2 {
+		s := Size{Ports: ports}
+		for _, h := range held {
+			s.Blocks += (max(h[0], h[1]) + ports - 1) / ports
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // addresses are the external addresses of all instances.
