@@ -101,7 +101,7 @@ func (r *report) drawInstance(w io.Writer, f proof.Flow) {
                |                       |                          |
                | Select                |                          | Remotes
                v                       v                          v
-      external %-15v      %s ports      port space %d of %d of this address
+      external %-15v      %s ports               port space %d of %d of this address
                |                       |                          |
                +-----------------------+--------------------------+
                                        |
