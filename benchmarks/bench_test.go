@@ -167,3 +167,41 @@ func BenchmarkExpireNothing(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTogether measures one and two callers at once: ns/packet of all together.
+func BenchmarkTogether(b *testing.B) {
+	for _, flows := range sizes(10_000, 1<<20) {
+		w := workload.Uniform(seed, flows)
+		each(b, flows, func(b *testing.B, k peer.Kind) {
+			if k.NewShared == nil {
+				b.Skip("is not shared")
+			}
+			for callers := 1; callers <= 2; callers++ {
+				b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+					var ns float64
+					for b.Loop() {
+						var err error
+						if ns, err = measure.Together(k, w, callers, 64, 50*time.Millisecond); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(ns, "ns/packet")
+				})
+			}
+		})
+	}
+}
+
+// TestEstablishedAllocatesNothing holds blocknat and its adapter to no allocation a packet.
+func TestEstablishedAllocatesNothing(t *testing.T) {
+	e, err := measure.Establish(peer.Kinds()[0], workload.Uniform(seed, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.NAT.Close()
+	for _, d := range []peer.Direction{peer.Out, peer.In} {
+		if n := testing.AllocsPerRun(20, func() { _, _, err = e.Ring(d, 64) }); n != 0 || err != nil {
+			t.Errorf("dir=%v: %v allocations in a ring, %v", d, n, err)
+		}
+	}
+}

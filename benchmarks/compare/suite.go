@@ -17,6 +17,7 @@ type plan struct {
 	slice   time.Duration // a peer's turn
 	lives   []int         // sessions of a life
 	traffic int           // packets of a mixed workload
+	shared  int           // flows of the concurrent callers
 	pairs   int           // flows of the establishment rate
 	rates   int           // repetitions of the establishment rate (RFC 9693 section 6 has 10)
 }
@@ -24,11 +25,11 @@ type plan struct {
 var (
 	full = plan{
 		flows: []int{1, 10_000, 1_000_000}, slice: 60 * time.Millisecond,
-		lives: []int{10_000, 1 << 16, 1 << 20}, traffic: 50_000, pairs: 40_000, rates: 10,
+		lives: []int{10_000, 1 << 16, 1 << 20}, traffic: 50_000, shared: 1 << 16, pairs: 40_000, rates: 10,
 	}
 	tiny = plan{
 		flows: []int{1, 1000}, slice: 2 * time.Millisecond,
-		lives: []int{1000}, traffic: 2000, pairs: 1000, rates: 1,
+		lives: []int{1000}, traffic: 2000, shared: 2048, pairs: 1000, rates: 1,
 	}
 )
 
@@ -43,7 +44,7 @@ type suite struct {
 }
 
 func (s *suite) run() error {
-	for _, part := range []func() error{s.established, s.livesOf, s.mixes, s.establishmentRate} {
+	for _, part := range []func() error{s.established, s.livesOf, s.mixes, s.callers, s.establishmentRate} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -158,6 +159,28 @@ func (s *suite) mixes() error {
 				if forwarded < 1 {
 					s.report.row("traffic forwarded", "workload="+m.Name+"/batch=32", "%").add(k.Name, 100*forwarded)
 				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *suite) callers() error {
+	s.say("callers at once, %d flows", s.shared)
+	w := workload.Uniform(s.seed, s.shared)
+	for round := range s.rounds {
+		for callers := 1; callers <= 2; callers++ {
+			row := s.report.row("callers, all together", fmt.Sprintf("flows=%d/dir=out/batch=64/callers=%d", s.shared, callers), "ns")
+			err := s.turns(round, s.shared, func(_ int, k peer.Kind) error {
+				if k.NewShared == nil {
+					return nil
+				}
+				ns, err := measure.Together(k, w, callers, 64, s.slice)
+				row.add(k.Name, ns)
 				return err
 			})
 			if err != nil {

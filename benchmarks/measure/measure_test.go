@@ -45,6 +45,19 @@ func TestEachPeer(t *testing.T) {
 	}
 }
 
+func TestTogether(t *testing.T) {
+	for _, k := range peer.Kinds() {
+		if k.NewShared == nil {
+			continue
+		}
+		for callers := 1; callers <= 3; callers++ {
+			ns, err := measure.Together(k, workload.Uniform(1, 2000), callers, 64, 2*time.Millisecond)
+			require.NoError(t, err)
+			require.Positive(t, ns)
+		}
+	}
+}
+
 func TestEstablishmentRate(t *testing.T) {
 	k := peer.Kinds()[0]
 	r, err := measure.EstablishmentRate(k, workload.Pair(1, 5000, 1))

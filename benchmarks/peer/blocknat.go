@@ -11,7 +11,9 @@ import (
 
 var blocknatKind = Kind{
 	Name: "blocknat", Note: "natcore: port blocks with a record each, sessions, filtering, TCP states, timers, counters",
-	Flows: 1 << 24, Clock: true, TCP: true, New: newBlocknat,
+	Flows: 1 << 24, Clock: true, TCP: true,
+	New:       func(now time.Time) (NAT, error) { return newBlocknat(now, 1) },
+	NewShared: func(now time.Time) (NAT, error) { return newBlocknat(now, 64) },
 }
 
 type blocknat struct {
@@ -19,15 +21,15 @@ type blocknat struct {
 	batch  []natcore.Packet
 }
 
-func newBlocknat(now time.Time) (NAT, error) {
+func newBlocknat(now time.Time, shards int) (NAT, error) {
 	// Each record is formatted, so that what logging costs the engine is counted; writing it is not.
-	var line []byte
 	log := logging.LogFunc(func(r *logging.Record) error {
-		line = logging.CSV{}.AppendRecord(line[:0], r)
+		var line [512]byte
+		logging.CSV{}.AppendRecord(line[:0], r)
 		return nil
 	})
 	e, err := natcore.New(natcore.Config{
-		Seed: [32]byte{1, 2, 3}, Log: log, Shards: 1,
+		Seed: [32]byte{1, 2, 3}, Log: log, Shards: shards,
 		Pools: []natcore.PoolConfig{{
 			Name: "bench", Addresses: alloc.MustParseRanges("198.18.0.0/16"),
 			// A single host may fill its address, as RFC 9693 with a single address pair wants.
@@ -66,3 +68,5 @@ func (n *blocknat) Expire(now time.Time) {
 func (n *blocknat) Sessions() int { return int(n.engine.Stats().Sessions) }
 
 func (n *blocknat) Close() {}
+
+func (n *blocknat) Share() NAT { return &blocknat{engine: n.engine} }

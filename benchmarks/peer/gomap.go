@@ -10,7 +10,7 @@ import (
 
 var goMapKind = Kind{
 	Name: "gomap", Note: "a hand-written NAT on two Go maps and a mutex: symmetric, no records, no TCP states, no quotas",
-	Flows: 1 << 24, Clock: true, TCP: true, New: newGoMap,
+	Flows: 1 << 24, Clock: true, TCP: true, New: newGoMap, NewShared: newGoMap,
 }
 
 // goMap is what a gateway writes for itself: two maps from the addresses and
@@ -115,6 +115,8 @@ func (n *goMap) Expire(now time.Time) {
 func (n *goMap) Sessions() int { return len(n.out) }
 
 func (n *goMap) Close() {}
+
+func (n *goMap) Share() NAT { return n }
 
 // tupleOf reads a whole TCP or UDP packet without IP options.
 func tupleOf(b []byte) (t tuple, ok bool) {

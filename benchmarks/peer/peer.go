@@ -42,6 +42,12 @@ type Preparer interface {
 	Prepare(internal, remote Endpoint) error
 }
 
+// Sharer is a NAT that several goroutines may use at once, each through a handle of its own.
+type Sharer interface {
+	// Share returns another handle of the same NAT.
+	Share() NAT
+}
+
 // Endpoint is an IPv4 address and a port.
 type Endpoint struct {
 	Addr uint32
@@ -61,6 +67,8 @@ type Kind struct {
 	TCP bool
 	// New returns a NAT whose clock starts at now.
 	New func(now time.Time) (NAT, error)
+	// NewShared returns a NAT that is a Sharer, set up for many callers; nil where there is none.
+	NewShared func(now time.Time) (NAT, error)
 }
 
 // IdleTime is longer than the UDP timeout of each peer.
