@@ -100,6 +100,36 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+// TestOneOwner gives many hosts one source port and one remote endpoint, more hosts than the peer has addresses:
+// no two leave with the same external endpoint.
+func TestOneOwner(t *testing.T) {
+	each(t, func(t *testing.T, k peer.Kind, n peer.NAT) {
+		hosts := map[string]int{"gvisor": 5000, "pion": 500}[k.Name]
+		if hosts == 0 {
+			hosts = 70_000
+		}
+		flows := make([]workload.Flow, hosts)
+		for i := range flows {
+			flows[i] = workload.Flow{
+				Src: workload.InternalBase + 1 + uint32(i), SrcPort: 5000, Dst: workload.RemoteBase + 1, DstPort: 53,
+				Proto: workload.UDP, Size: workload.MinSize,
+			}
+		}
+		ring := workload.NewRing(false)
+		owners := map[peer.Endpoint]bool{}
+		for len(flows) > 0 {
+			packets := ring.Fill(flows)
+			require.Equal(t, len(packets), n.Translate(peer.Out, packets, began))
+			for _, p := range packets {
+				addr, port := workload.Source(p)
+				require.False(t, owners[peer.Endpoint{Addr: addr, Port: port}])
+				owners[peer.Endpoint{Addr: addr, Port: port}] = true
+			}
+			flows = flows[len(packets):]
+		}
+	})
+}
+
 func TestUnknownInboundIsDropped(t *testing.T) {
 	each(t, func(t *testing.T, _ peer.Kind, n peer.NAT) {
 		f := workload.Uniform(1, 1)[0]
