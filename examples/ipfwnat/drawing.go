@@ -174,7 +174,7 @@ func (r *report) drawQuestion(w io.Writer, f proof.Flow) {
 	fmt.Fprintf(w, `
   5. Who was it? The records tell, with address, port, time, and the remote endpoint.
 
-      %v at second %d: %d records, one in each class that the port serves, and %d clients
+      %v at second %d: %d records, one for each class it serves, %d clients
       towards %v: class %d, block %d-%d, one record: %v
 `, f.External, r.Last/1000, len(r.Reuse.Example), len(clients), f.Remote, f.Class, f.First, f.Last, f.Client.Addr())
 }

@@ -61,7 +61,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	set.StringVar(&internal, "internal", "100.64.0.0/10", "addresses of the clients as `PREFIX`")
 	set.IntVar(&o.clients, "clients", 10_000, "`NUMBER` of clients")
 	set.IntVar(&o.ports, "ports", 300, "`NUMBER` of ports that a client holds at a time, about")
-	set.DurationVar(&o.span, "span", 6*time.Minute, "simulated `TIME`")
+	set.DurationVar(&o.span, "span", 5*time.Minute, "simulated `TIME`")
 	set.IntVar(&o.block, "block", 64, "ports in a block as `SIZE`, a power of two from 16 to 4096")
 	set.StringVar(&usable, "usable", "1024-65535", "external `PORTS` of each address and class; fewer show what reuse is worth")
 	set.StringVar(&o.orderBy, "order", "keyed", "`ORDER` of blocks: keyed (cannot be guessed) or sequential (lowest first)")

@@ -24,7 +24,7 @@ func optionsOf(t *testing.T, args ...string) options {
 }
 
 // small are the flags of a run of about a second.
-var small = []string{"-clients", "200", "-ports", "100", "-span", "12m", "-quiet"}
+var small = []string{"-clients", "200", "-ports", "60", "-span", "12m", "-quiet"}
 
 func play(t *testing.T, args ...string) *report {
 	t.Helper()
@@ -51,15 +51,15 @@ func TestSmallRun(t *testing.T) {
 	requireProven(t, r)
 	require.Empty(t, r.Refused)
 	require.Equal(t, r.Flows, r.Checks[0].Cases)
-	require.Greater(t, r.Flows, 40_000)
+	require.Greater(t, r.Flows, 25_000)
 	require.Greater(t, r.Packets[1], r.Flows)
-	require.InDelta(t, 100, float64(r.Reuse.Flows)/float64(r.Reuse.Clients), 10, "-ports is about what a client holds")
+	require.InDelta(t, 60, float64(r.Reuse.Flows)/float64(r.Reuse.Clients), 6, "-ports is about what a client holds")
 	require.GreaterOrEqual(t, int(r.Stats.Sessions), r.Reuse.Flows)
 	require.LessOrEqual(t, int(r.Stats.Sessions), r.Reuse.Flows+r.Strangers[0], "the proof and the engine count the same live flows")
 	require.NotZero(t, r.Strangers[0])
 	require.NotZero(t, r.Strangers[1])
 	require.NotZero(t, r.Stats.BlocksReleased, "blocks come back")
-	require.Greater(t, r.Reuse.Instances, 4000)
+	require.Greater(t, r.Reuse.Instances, 3000)
 	require.LessOrEqual(t, r.Reuse.Instances, 16384)
 	require.Equal(t, 2, r.Moved)
 	require.Equal(t, [2]int{16, 4}, r.Reuse.Classes)
@@ -70,7 +70,7 @@ func TestSmallRun(t *testing.T) {
 
 // TestPortsAreReused packs the blocks, so that the classes use the same ports.
 func TestPortsAreReused(t *testing.T) {
-	r := play(t, "-order", "sequential", "-span", "5m")
+	r := play(t, "-order", "sequential", "-span", "5m", "-clients", "100")
 	requireProven(t, r)
 	require.Greater(t, float64(r.Reuse.Flows)/float64(r.Reuse.Ports), 1.2)
 	require.Greater(t, len(r.Reuse.Example), 4)
@@ -257,7 +257,7 @@ func TestRun(t *testing.T) {
 		require.Contains(t, out.String(), "\n"+want)
 	}
 	for _, l := range strings.Split(out.String(), "\n") {
-		require.LessOrEqual(t, len(l), 104, l)
+		require.LessOrEqual(t, len(l), 100, l)
 		require.Equal(t, strings.TrimRight(l, " "), l)
 	}
 	b, err := os.ReadFile(records)

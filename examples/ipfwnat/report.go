@@ -188,7 +188,8 @@ func (r *report) writeCost(w io.Writer) {
 	row(w, "blocks that exist in one port space for each address", r.Blocks*len(r.scheme.addresses))
 	row(w, "  clients would need there for these flows, at least", r.Reuse.OneSpace)
 	fmt.Fprint(w, `  A client holds a block in each class that it meets, and each is recorded: classes multiply
-  ports, and records with them.
+  ports, and records with them. Smaller blocks leave fewer ports unused;
+  larger ones save records only where clients would fill the smaller ones.
 `)
 	fmt.Fprintf(w, "  %-40s%14s%26s\n", "These flows, in blocks of another size", "blocks", "of their ports in use")
 	for _, s := range r.Reuse.Sizes {
