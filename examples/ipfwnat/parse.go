@@ -16,7 +16,7 @@ const (
 	udp = 17
 	// maxGroups and maxPlaces bound what a script may ask for.
 	maxGroups = 4096
-	maxPlaces = 1 << 18
+	maxPlaces = 1 << 16
 )
 
 // parseScheme understands a script, completes it and checks that answers find the instances

@@ -105,9 +105,9 @@ func (r *report) writeTraffic(w io.Writer) {
 	row(w, "clients that got another address half-way", r.Moved)
 	row(w, "nat instances used", fmt.Sprintf("%s of %s", count(r.Reuse.Instances), count(r.scheme.places())))
 	row(w, "sessions in the engine at the end", r.Stats.Sessions)
-	row(w, "clients with live flows at the end", r.Reuse.Clients)
+	row(w, "client addresses with live flows at the end", r.Reuse.Clients)
 	if r.Reuse.Clients > 0 {
-		row(w, "live flows of a client at the end, mean", fmt.Sprintf("%.1f", float64(r.Reuse.Flows)/float64(r.Reuse.Clients)))
+		row(w, "live flows of an address at the end, mean", fmt.Sprintf("%.1f", float64(r.Reuse.Flows)/float64(r.Reuse.Clients)))
 	}
 }
 
