@@ -50,10 +50,12 @@ func FuzzParseRecord(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(line)
 	}
-	f.Add([]byte(`{"epoch":1,"from":"2026-01-01T00:00:00Z","map":{"internal":["10.0.0.0/28"],"external":["192.0.2.1"],"sharing_ratio":0}}`))  // defaults
-	f.Add([]byte(`{"map":{"internal":["::/0"],"external":["0.0.0.0/0"],"subscriber_bits":48,"algorithm":"random"}}`))                         // as large as it gets
-	f.Add([]byte(`{"map":{"internal":["10.0.0.1-10.0.0.1"],"external":["255.255.255.255"],"reserved":["0-1","5-65535"],"sharing_ratio":1}}`)) // a few ports
-	f.Add([]byte("{}\n{}"))                                                                                                                   // two values
+	f.Add([]byte(`{"epoch":1,"from":"2026-01-01T00:00:00Z","map":{"internal":["10.0.0.0/28"],"external":["192.0.2.1"],"sharing_ratio":0}}`))                                          // defaults
+	f.Add([]byte(`{"epoch":1,"from":"2026-01-01T00:00:00Z","map":{"internal":["::/0"],"external":["0.0.0.0/0"],"subscriber_bits":48,"algorithm":"random"}}`))                         // as large as it gets
+	f.Add([]byte(`{"epoch":1,"from":"2026-01-01T00:00:00Z","map":{"internal":["10.0.0.1-10.0.0.1"],"external":["255.255.255.255"],"reserved":["0-1","5-65535"],"sharing_ratio":1}}`)) // a few ports
+	f.Add([]byte(`{"epoch":1,"map":{"internal":["10.0.0.0/28"],"external":["192.0.2.1"]}}`))                                                                                          // no beginning
+	f.Add([]byte(`{"epoch":1,"from":"2026-01-01T00:00:00Z","epoch":2,"Map":{}}`))                                                                                                     // a member twice, another case
+	f.Add([]byte("{}\n{}"))                                                                                                                                                           // two values
 	f.Fuzz(func(t *testing.T, line []byte) {
 		e, err := ParseRecord(line)
 		if err != nil {

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 	"time"
 
 	"github.com/blocknat/blocknat/portblock"
@@ -84,8 +84,9 @@ func (r *configRecord) config() Config {
 func (cfg Config) MarshalJSON() ([]byte, error) { return json.Marshal(cfg.record()) }
 
 // UnmarshalJSON reads what MarshalJSON wrote. Unknown members are refused, so
-// that no parameter of a later version is lost silently. It does not check the
-// configuration: New does.
+// that no parameter of a later version is lost silently; so are members that are
+// there twice or differ from a known one in case, so that a text has one meaning.
+// Errors wrap ErrSyntax. It does not check the configuration: New does.
 func (cfg *Config) UnmarshalJSON(text []byte) error {
 	var r configRecord
 	if err := strict(text, &r); err != nil {
@@ -102,46 +103,73 @@ func (cfg *Config) equal(o *Config) bool {
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
-// epochRecord is one line of an archive.
+// epochRecord is one line of an archive. Members that a line must have are
+// pointers, so that an absent one is not mistaken for a zero.
 type epochRecord struct {
-	Epoch uint64       `json:"epoch"`
-	From  time.Time    `json:"from"`
-	Until time.Time    `json:"until,omitzero"`
-	Map   configRecord `json:"map"`
+	Epoch *uint64       `json:"epoch"`
+	From  *time.Time    `json:"from"`
+	Until time.Time     `json:"until,omitzero"`
+	Map   *configRecord `json:"map"`
+}
+
+// complete reports the members that a line must have and has not. A zero number
+// and the zero time are refused like absent ones: both are what a program writes
+// that never set them, and the zero time would be in force since the year 1.
+func (r *epochRecord) complete() error {
+	var number uint64
+	var name string
+	var faults []string
+	if r.Map == nil {
+		faults = append(faults, `has no map: member "map" is missing`)
+	} else {
+		name = r.Map.Name
+	}
+	if r.Epoch == nil || *r.Epoch == 0 {
+		faults = append(faults, `has no number: member "epoch" is missing or 0`)
+	} else {
+		number = *r.Epoch
+	}
+	if r.From == nil || r.From.IsZero() {
+		faults = append(faults, `has no beginning; correct its line: member "from" is missing or the zero time`)
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: epoch %d of map %q %s", ErrSyntax, number, name, strings.Join(faults, ", and "))
 }
 
 // AppendRecord appends the epoch as one line of JSON with all parameters, and a
-// newline. The key is in it: the archive is as secret as the key. It fails on
-// invalid spans and on years that RFC 3339 cannot write, and then returns dst.
+// newline. The key is in it: the archive is as secret as the key. It fails on an
+// epoch without number or beginning, which ParseRecord refuses, on invalid spans
+// and on years that RFC 3339 cannot write, and then returns dst.
 func AppendRecord(dst []byte, e Epoch) ([]byte, error) {
-	b, err := json.Marshal(epochRecord{e.Number, plain(e.From), plain(e.Until), e.Config.record()})
+	from, cfg := plain(e.From), e.Config.record()
+	r := epochRecord{&e.Number, &from, plain(e.Until), &cfg}
+	err := r.complete()
+	var b []byte
+	if err == nil {
+		b, err = json.Marshal(&r)
+	}
 	if err != nil {
 		return dst, fmt.Errorf("deterministic: epoch %d of %q: %w", e.Number, e.Config.Name, err)
 	}
 	return append(append(dst, b...), '\n'), nil
 }
 
-// ParseRecord reads one line of AppendRecord, with or without its newline. Errors
-// wrap ErrSyntax. It does not check the configuration: History.Add does.
+// ParseRecord reads one line of AppendRecord, with or without its newline. The
+// members "epoch", "from" and "map" must be there; without "until" the epoch is
+// still in force. Unknown members are refused, so are members that are there twice
+// or differ from a known one in case. Errors wrap ErrSyntax and name the member.
+// It does not check the configuration: History.Add does.
 func ParseRecord(line []byte) (Epoch, error) {
 	var r epochRecord
 	if err := strict(line, &r); err != nil {
 		return Epoch{}, err
 	}
-	return Epoch{Number: r.Epoch, From: plain(r.From), Until: plain(r.Until), Config: r.Map.config()}, nil
-}
-
-// strict decodes one JSON value without unknown members.
-func strict(text []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%w: %w", ErrSyntax, err)
+	if err := r.complete(); err != nil {
+		return Epoch{}, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%w: more than one value", ErrSyntax)
-	}
-	return nil
+	return Epoch{Number: *r.Epoch, From: plain(*r.From), Until: plain(r.Until), Config: r.Map.config()}, nil
 }
 
 // AppendText appends all epochs as JSON lines: the file to archive.
