@@ -9,10 +9,11 @@ import (
 
 // Epoch is one version of a map and the time for which it is in force.
 type Epoch struct {
-	// Number counts the versions of the map of that name, from 1.
+	// Number counts the versions of the map of that name, from 1. No two epochs of
+	// a History have the same number and name.
 	Number uint64
 	// From is the first instant, Until the first instant no more. A zero Until
-	// means: still in force.
+	// means: still in force. A zero From is invalid.
 	From, Until time.Time
 	// Config holds all parameters, defaults filled in.
 	Config Config
@@ -64,24 +65,25 @@ func hold(e Epoch, m *Map) held {
 // given, and begins the next one with cfg. If cfg is what is in force already, it
 // changes nothing and returns that epoch. It refuses, without any change, what
 // New refuses, what overlaps with another map (*OverlapError), and a time that is
-// not after the beginning of the epoch in force (ErrTime).
+// zero or not after the beginning of the epoch in force (ErrTime).
 func (h *History) Begin(at time.Time, cfg Config) (Epoch, error) {
 	m, err := New(cfg)
 	if err != nil {
 		return Epoch{}, err
 	}
-	next := hold(Epoch{Number: 1, From: plain(at)}, m)
+	next := hold(Epoch{From: plain(at)}, m)
 	current := -1
 	for i := range h.epochs {
 		e := &h.epochs[i]
 		if e.Config.Name != cfg.Name {
 			continue
 		}
-		next.Number = max(next.Number, e.Number+1)
+		next.Number = max(next.Number, e.Number)
 		if e.Until.IsZero() {
 			current = i
 		}
 	}
+	next.Number++ // to 0 behind the highest number, which admit refuses
 	if current >= 0 {
 		e := &h.epochs[current]
 		if e.Config.equal(&next.Config) && !at.Before(e.From) {
@@ -117,7 +119,10 @@ func (h *History) End(at time.Time, name string) error {
 	return ErrNoEpoch
 }
 
-// Add adds an epoch as it was archived. It refuses what Begin refuses.
+// Add adds an epoch as it was archived. It refuses what Begin refuses, an epoch
+// that is in force together with another one of the same map (ErrTime), and one
+// without number or with the number of another one of the same map (ErrNumber),
+// at whatever times.
 func (h *History) Add(e Epoch) error {
 	m, err := New(e.Config)
 	if err != nil {
@@ -143,10 +148,20 @@ func plain(t time.Time) time.Time {
 	return t.Round(0).UTC()
 }
 
-// admit checks next against all epochs but the one that it replaces.
+// admit checks next by itself and against all epochs; the one that it replaces
+// may be in force until then.
 func (h *History) admit(next *held, replaces int) error {
+	switch {
+	case next.Number == 0:
+		return fmt.Errorf("%w: epoch 0 of map %q has no number", ErrNumber, next.Config.Name)
+	case next.From.IsZero():
+		return fmt.Errorf("%w: epoch %d of map %q has no beginning", ErrTime, next.Number, next.Config.Name)
+	}
 	for i := range h.epochs {
 		e := &h.epochs[i]
+		if e.Number == next.Number && e.Config.Name == next.Config.Name {
+			return fmt.Errorf("%w: epoch %d of map %q is there twice", ErrNumber, next.Number, next.Config.Name)
+		}
 		if i == replaces || !e.meets(&next.Epoch) {
 			continue
 		}

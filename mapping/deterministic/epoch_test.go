@@ -151,6 +151,47 @@ func TestHistory_refusals_change_nothing(t *testing.T) {
 	require.Len(t, slices.Collect(h.Epochs()), 3)
 }
 
+// A number names one epoch of a map for good, whenever the epochs are in force.
+func TestHistory_numbers_are_unique(t *testing.T) {
+	east := func(number uint64, from, until int) Epoch {
+		e := Epoch{Number: number, From: day(from), Config: epochConfig("east", "10.0.0.0-10.0.0.3", "192.0.2.1", 4)}
+		if until > 0 {
+			e.Until = day(until)
+		}
+		return e
+	}
+	var h History
+	require.NoError(t, h.Add(east(7, 3, 4)))
+	for name, e := range map[string]Epoch{"later": east(7, 10, 11), "earlier": east(7, 1, 2), "next": east(7, 4, 0), "together": east(7, 3, 4)} {
+		err := h.Add(e)
+		require.ErrorIs(t, err, ErrNumber, name)
+		require.ErrorContains(t, err, `epoch 7 of map "east" is there twice`)
+	}
+	require.ErrorIs(t, h.Add(east(0, 10, 11)), ErrNumber)
+	require.ErrorIs(t, h.Add(Epoch{Number: 8, Until: day(1), Config: east(8, 1, 1).Config}), ErrTime, "no beginning")
+	_, err := h.Begin(time.Time{}, epochConfig("south", "10.0.9.0-10.0.9.3", "192.0.2.9", 4))
+	require.ErrorIs(t, err, ErrTime)
+	require.Len(t, slices.Collect(h.Epochs()), 1)
+	require.NoError(t, h.Add(east(2, 4, 5)), "numbers may come in any order")
+	require.NoError(t, h.Add(Epoch{Number: 7, From: day(1), Config: epochConfig("west", "10.0.1.0-10.0.1.3", "192.0.2.2", 4)}), "another map")
+	e, err := h.Begin(day(6), east(0, 1, 1).Config)
+	require.NoError(t, err)
+	require.Equal(t, uint64(8), e.Number)
+	text, err := h.AppendText(nil)
+	require.NoError(t, err)
+	archive, err := ParseHistory(text)
+	require.NoError(t, err)
+	require.Equal(t, h, *archive)
+	_, err = ParseHistory(append(text, bytes.ReplaceAll(text[:bytes.IndexByte(text, '\n')], []byte("2026-"), []byte("2025-"))...))
+	require.ErrorIs(t, err, ErrNumber)
+	require.ErrorContains(t, err, "line 5: ")
+
+	var full History
+	require.NoError(t, full.Add(east(1<<64-1, 1, 2)))
+	_, err = full.Begin(day(3), east(0, 1, 1).Config)
+	require.ErrorIs(t, err, ErrNumber, "no number is left")
+}
+
 // golden comparison of two maps, port by port.
 func goldenProof(a, b *golden) (p Proof) {
 	type place struct {

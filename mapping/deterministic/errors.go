@@ -27,9 +27,12 @@ var (
 	ErrNoEpoch = errors.New("deterministic: no epoch was valid at that time")
 	// ErrRealm says that the set has no map in the realm asked for.
 	ErrRealm = errors.New("deterministic: no map in this realm")
-	// ErrTime says that an epoch ends before it begins, or that the epochs of one
-	// map overlap in time.
+	// ErrTime says that an epoch has no beginning or ends before it begins, or that
+	// the epochs of one map overlap in time.
 	ErrTime = errors.New("deterministic: times are out of order")
+	// ErrNumber says that an epoch has no number, or one that another epoch of the
+	// same map has: an answer that names map and epoch would name two.
+	ErrNumber = errors.New("deterministic: epoch number is missing or taken")
 	// ErrSyntax is wrapped by every error of the parsers of this package.
 	ErrSyntax = errors.New("deterministic: malformed text")
 	// ErrOverlap is wrapped by OverlapError.
