@@ -68,8 +68,9 @@
 //  1. For every subscriber and each of its ports, Reverse gives that subscriber;
 //     for every other port it gives another one or an error.
 //  2. The sets of two subscribers share no (address, port).
-//  3. A map never changes. New of Map.Config gives an equal one, and so do the
-//     archived record and the log line (with the key, which the line lacks).
+//  3. A map never changes. New of Map.Config gives an equal one, and so does the
+//     archived record. So does the log line with the key, which it lacks; it may
+//     spell spans otherwise.
 //  4. Port 0 is nobody's. TCP, UDP and ICMP identifiers have the same sets.
 //
 // # Secrets

@@ -62,10 +62,15 @@ func hold(e Epoch, m *Map) held {
 }
 
 // Begin ends the epoch in force of the map named cfg.Name, if any, at the time
-// given, and begins the next one with cfg. If cfg is what is in force already, it
-// changes nothing and returns that epoch. It refuses, without any change, what
-// New refuses, what overlaps with another map (*OverlapError), and a time that is
-// zero or not after the beginning of the epoch in force (ErrTime).
+// given, and begins the next one with cfg. If cfg is what is in force already, be
+// its spans and reserved ports spelled otherwise, it changes nothing and returns
+// that epoch. It refuses, without any change, what New refuses, what overlaps with
+// another map (*OverlapError), and a time that is zero or not after the beginning
+// of the epoch in force (ErrTime).
+//
+// It looks at one map at a time. Where maps exchange addresses, and where one gets
+// what another one gives up, End must come first for all that give any: until then
+// the address is in force elsewhere, and Begin refuses the overlap.
 func (h *History) Begin(at time.Time, cfg Config) (Epoch, error) {
 	m, err := New(cfg)
 	if err != nil {
@@ -86,7 +91,7 @@ func (h *History) Begin(at time.Time, cfg Config) (Epoch, error) {
 	next.Number++ // to 0 behind the highest number, which admit refuses
 	if current >= 0 {
 		e := &h.epochs[current]
-		if e.Config.equal(&next.Config) && !at.Before(e.From) {
+		if e.m.same(m) && !at.Before(e.From) {
 			return e.Epoch, nil
 		}
 		if !next.From.After(e.From) {

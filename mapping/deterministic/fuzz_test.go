@@ -111,7 +111,7 @@ func FuzzParseLogLine(f *testing.F) {
 		cfg2.Name = cfg.Name
 		m2, err := New(cfg2)
 		require.NoError(t, err)
-		require.Equal(t, m.Config(), m2.Config())
+		requireSame(t, m, m2)
 	})
 }
 

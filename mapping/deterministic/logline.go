@@ -22,8 +22,9 @@ const logTime = time.ANSIC
 //
 // Where there are several prefixes, prefixes and masks are lists separated by
 // commas, as R is in the RFC; ranges are written as prefixes, IPv6 addresses in
-// brackets. If these fields do not lead to the same map, all parameters follow
-// as one more field, in JSON. The name of the map is not in the line, and the key
+// brackets. If these fields do not lead to the same addresses, ports and numbers,
+// all parameters follow as one more field, in JSON; that a span was written
+// otherwise is no reason. The name of the map is not in the line, and the key
 // neither: it belongs in the archive, not in a log. The error says why cfg makes
 // no map; dst is returned then.
 func AppendLogLine(dst []byte, at time.Time, cfg Config) ([]byte, error) {
@@ -47,7 +48,9 @@ func AppendLogLine(dst []byte, at time.Time, cfg Config) ([]byte, error) {
 		b = r.AppendTo(b)
 	}
 	if _, short, err := ParseLogLine(b[len(dst):]); err == nil {
-		if m, err := New(short); err == nil && m.cfg.equal(&filled) {
+		bare := *m // without what the line never has
+		bare.cfg = filled
+		if m, err := New(short); err == nil && m.same(&bare) {
 			return b, nil
 		}
 	}

@@ -96,13 +96,6 @@ func (cfg *Config) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// equal reports whether two filled configurations say the same.
-func (cfg *Config) equal(o *Config) bool {
-	a, errA := json.Marshal(cfg.record())
-	b, errB := json.Marshal(o.record())
-	return errA == nil && errB == nil && bytes.Equal(a, b)
-}
-
 // epochRecord is one line of an archive. Members that a line must have are
 // pointers, so that an absent one is not mistaken for a zero.
 type epochRecord struct {
