@@ -1,6 +1,10 @@
 package mapping
 
-import "github.com/blocknat/blocknat/portblock"
+import (
+	"time"
+
+	"github.com/blocknat/blocknat/portblock"
+)
 
 // due names an entry of the segment under inspection by its key.
 type due struct{ hi, lo uint64 }
@@ -57,7 +61,12 @@ func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 					w.Uses = append(w.Uses, Use{uint16(e.hi), spaceOf(e.lo), uint32(e.hi >> 32), unpack(e.v0), unpack(e.lo), at})
 				}
 			case sessionIn:
-				if at := Tick(e.v1 >> 32); at.after(w.Since) {
+				at := Tick(e.v1 >> 32)
+				if oldest := now - Tick(maxIdle/time.Millisecond); oldest.after(at) {
+					at = oldest // kept within what ticks can tell, however long the remote end is silent
+					e.v1 = uint64(at)<<32 | e.v1&0xffffffff
+				}
+				if at.after(w.Since) {
 					w.Uses = append(w.Uses, Use{uint16(e.v0), spaceOf(e.lo), uint32(e.v0 >> 32), unpack(e.hi), unpack(e.lo), at})
 				}
 			case mappingOut:
@@ -91,6 +100,15 @@ func (t *Table) Close(realm uint16, space portblock.Space, internal, remote Endp
 		return Session{}, false
 	}
 	return t.drop(*e), true
+}
+
+// CloseInbound is Close by the external side, for a session that Inbound did not find because it is over.
+func (t *Table) CloseInbound(space portblock.Space, external, remote Endpoint) (s Session, ok bool) {
+	s, ok = t.Peek(space, external, remote)
+	if !ok {
+		return Session{}, false
+	}
+	return t.Close(s.Realm, space, s.Internal, remote)
 }
 
 // drop removes both halves of a session, given a copy of the outbound one:

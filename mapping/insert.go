@@ -76,14 +76,24 @@ const (
 	mappingExplicit = 2
 )
 
+// Release ends the explicit lifetime of a mapping. It returns false when there is none.
+func (t *Table) Release(realm uint16, space portblock.Space, internal, scope Endpoint) bool {
+	e := t.flat.find(internal.pack()|uint64(realm), scope.pack()|class(mappingOut, space))
+	if e == nil || e.lo&mappingExplicit == 0 {
+		return false
+	}
+	e.lo &^= mappingExplicit
+	return true
+}
+
 // Keep gives a mapping an explicit lifetime: it stays until then, with or
-// without sessions (RFC 6888 REQ-9). It returns false when there is no such mapping.
+// without sessions (RFC 6888 REQ-9). The lifetime is more than 0. It returns false when there is no such mapping.
 func (t *Table) Keep(realm uint16, space portblock.Space, internal, scope Endpoint, lifetime time.Duration, now Tick) bool {
 	e := t.flat.find(internal.pack()|uint64(realm), scope.pack()|class(mappingOut, space))
 	if e == nil {
 		return false
 	}
-	until := now + Tick(min(max(lifetime, 0), maxIdle)/time.Millisecond)
+	until := now + Tick((min(lifetime, maxIdle)+time.Millisecond-1)/time.Millisecond)
 	e.lo |= mappingExplicit
 	e.v1 = e.v1&^0xffffffff | uint64(until)
 	return true
@@ -99,10 +109,10 @@ type Session struct {
 	Phase    Phase
 }
 
-// Open enters a session of an existing mapping, begun by a packet from the internal end or, fromRemote,
-// from the remote one. It returns false, and changes nothing, when the mapping is not there
+// Open enters a session of an existing mapping, begun by a packet from the internal end; seg counts for TCP only. It
+// returns false, and changes nothing, when the mapping is not there
 // or the session is. Close and Expire give the session back; Leave then tells the mapping.
-func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote bool, now Tick) bool {
+func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, now Tick) bool {
 	in := s.Internal.pack() | uint64(s.Realm)
 	m := t.flat.find(in, scope.pack()|class(mappingOut, s.Space))
 	if m == nil || unpack(m.v0) != s.External ||
@@ -113,10 +123,8 @@ func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote bool, 
 	state, sent, heard := uint8(Active), uint64(0), uint64(0)
 	switch s.Space {
 	case portblock.TCP:
-		state = opened(seg.Flags, fromRemote)
-		if sent = uint64(seg.end()); fromRemote {
-			sent, heard = 0, sent
-		}
+		state = opened(seg.Flags)
+		sent, heard = uint64(seg.end()), uint64(seg.Ack)
 	case portblock.ICMP:
 		state = uint8(Query)
 	}
@@ -128,9 +136,9 @@ func (t *Table) Open(s *Session, scope Endpoint, seg *Segment, fromRemote bool, 
 }
 
 // Permit lets all ports of a remote address in that a session of the external endpoint
-// reaches (address-dependent filtering, RFC 4787 section 5). Each call is undone by one of Forbid.
-func (t *Table) Permit(space portblock.Space, external Endpoint, remote uint32) {
-	key := Endpoint{Addr: remote}.pack() | class(permit, space)
+// reaches, in a class of remotes (address-dependent filtering, RFC 4787 section 5). Each call is undone by one of Forbid.
+func (t *Table) Permit(space portblock.Space, external Endpoint, remote uint32, remotes uint16) {
+	key := Endpoint{remote, remotes}.pack() | class(permit, space)
 	if e := t.flat.find(external.pack(), key); e != nil {
 		e.v0++
 		return
@@ -139,8 +147,8 @@ func (t *Table) Permit(space portblock.Space, external Endpoint, remote uint32) 
 }
 
 // Forbid takes back one Permit.
-func (t *Table) Forbid(space portblock.Space, external Endpoint, remote uint32) {
-	key := Endpoint{Addr: remote}.pack() | class(permit, space)
+func (t *Table) Forbid(space portblock.Space, external Endpoint, remote uint32, remotes uint16) {
+	key := Endpoint{remote, remotes}.pack() | class(permit, space)
 	if e := t.flat.find(external.pack(), key); e != nil {
 		if e.v0--; e.v0 == 0 {
 			t.flat.remove(external.pack(), key)
@@ -149,6 +157,6 @@ func (t *Table) Forbid(space portblock.Space, external Endpoint, remote uint32) 
 }
 
 // Permitted reports whether the remote address has a Permit of the external endpoint.
-func (t *Table) Permitted(space portblock.Space, external Endpoint, remote uint32) bool {
-	return t.flat.find(external.pack(), Endpoint{Addr: remote}.pack()|class(permit, space)) != nil
+func (t *Table) Permitted(space portblock.Space, external Endpoint, remote uint32, remotes uint16) bool {
+	return t.flat.find(external.pack(), Endpoint{remote, remotes}.pack()|class(permit, space)) != nil
 }

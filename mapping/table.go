@@ -32,8 +32,9 @@ type Table struct {
 	flat     flat
 	origin   int64 // Unix time in milliseconds of tick 0
 	idle     [phases]Tick
-	inbound  bool // inbound packets refresh
-	cursor   int  // next segment for Expire
+	inbound  bool  // inbound packets refresh
+	latest   int64 // what Advance last returned, before it became a Tick
+	cursor   int   // next segment for Expire
 	sessions int
 	mappings int
 	due      []due // scratch of Expire
@@ -55,6 +56,24 @@ func (t *Table) SetTimeouts(idle Timeouts) {
 		FinRemote: ms(idle.TCPEstablished), Closing: ms(idle.TCPClosing), Reset: ms(idle.TCPClosing),
 	}
 	t.inbound = idle.RefreshInbound
+}
+
+// Advance sets the table's clock and returns it as a Tick. A time before the latest one counts
+// as that one. After a pause of more than ten days the clock moves on by ten days and a
+// tick only, by when everything is over: so no time in the table ever falls behind by more than ticks can tell.
+func (t *Table) Advance(now time.Time) Tick {
+	const most = int64(maxIdle/time.Millisecond) + 1
+	ms := now.UnixMilli() - t.origin
+	ahead := ms - t.latest
+	if ahead <= 0 {
+		return Tick(t.latest)
+	}
+	if ahead > most {
+		t.origin += ahead - most
+		ahead = most
+	}
+	t.latest += ahead
+	return Tick(t.latest)
 }
 
 // Tick converts a wall-clock time.
@@ -80,7 +99,7 @@ func (t *Table) Outbound(realm uint16, space portblock.Space, internal, remote E
 		return Endpoint{}, false
 	}
 	if space == portblock.TCP {
-		state = t.track(e, state, seg, false, now)
+		state, _ = t.track(e, state, seg, false, now)
 		if seg.Flags&FlagRST != 0 {
 			return unpack(e.v0), true // a RST keeps nothing alive (RFC 7857 section 7.1)
 		}
@@ -93,17 +112,22 @@ func (t *Table) Outbound(realm uint16, space portblock.Space, internal, remote E
 
 // Inbound looks up the session of a packet that arrives and returns the
 // internal endpoint that its destination becomes, with its realm. It tracks the TCP state and,
-// where inbound packets refresh, restarts the idle time.
+// where inbound packets refresh, restarts the idle time. A session that is over is found until Expire has met it,
+// unless it was silent for all its idle time or has ended: then CloseInbound removes it.
 func (t *Table) Inbound(space portblock.Space, external, remote Endpoint, seg *Segment, now Tick) (Endpoint, uint16, bool) {
 	e := t.flat.find(external.pack(), remote.pack()|class(sessionIn, space))
 	if e == nil {
 		return Endpoint{}, 0, false
 	}
 	state := uint8(e.lo)
+	if int32(now-Tick(e.v1>>32)) >= int32(t.idle[state&phaseMask]) && t.overInbound(e, state, now) {
+		return Endpoint{}, 0, false
+	}
 	if space == portblock.TCP {
-		state = t.track(e, state, seg, true, now)
-		if seg.Flags&FlagRST != 0 {
-			return unpack(e.v0), uint16(e.v0), true
+		var fitted bool
+		state, fitted = t.track(e, state, seg, true, now)
+		if !fitted || seg.Flags&FlagRST != 0 {
+			return unpack(e.v0), uint16(e.v0), true // whoever sent it may be a stranger
 		}
 	}
 	if refreshes(state) {
@@ -126,6 +150,12 @@ func (t *Table) expired(e *entry, state uint8, now Tick) bool {
 	return in == nil || int32(now-Tick(in.v1>>32)) >= int32(idle)
 }
 
+// overInbound is expired for an inbound half that was silent for its idle time.
+func (t *Table) overInbound(e *entry, state uint8, now Tick) bool {
+	out := t.other(e, true)
+	return out == nil || t.expired(out, state, now)
+}
+
 // other returns the second half of a session.
 func (t *Table) other(e *entry, fromRemote bool) *entry {
 	remote := e.lo &^ 0xffff
@@ -135,39 +165,52 @@ func (t *Table) other(e *entry, fromRemote bool) *entry {
 	return t.flat.find(e.v0&^0xffff, remote|class(sessionIn, spaceOf(e.lo)))
 }
 
-// track follows the TCP connection of the half e and returns the new state.
+// track follows the TCP connection of the half e and returns the new state, and whether the segment
+// fits the connection.
 // Both halves hold the same state byte; only the sender's half holds how far it has sent.
-func (t *Table) track(e *entry, state uint8, seg *Segment, fromRemote bool, now Tick) uint8 {
+func (t *Table) track(e *entry, state uint8, seg *Segment, fromRemote bool, now Tick) (uint8, bool) {
 	next := uint32(e.v1)
 	if !fits(state, seg, next, fromRemote) {
-		return state
+		return state, false
 	}
 	known := uint8(knownInternal)
 	if fromRemote {
 		known = knownRemote
 	}
 	end := seg.end()
-	restart := seg.Flags&FlagSYN != 0 && Phase(state&phaseMask) == Closing
+	flags := seg.Flags
+	restart := reopens(state, flags, fromRemote)
+	switch phase := Phase(state & phaseMask); {
+	case phase == Opening && restart && end != next:
+		state = opened(flags) // another SYN: what was seen before is of another connection
+	case phase == Reset && restart && state&known != 0 && inWindow(seg.Seq, next):
+		flags &^= FlagSYN // a late SYN of the same connection, as good as any other segment
+		restart = false
+	}
 	if restart || state&known == 0 || int32(end-next) > 0 {
 		e.v1 = e.v1&^0xffffffff | uint64(end)
 	}
-	changed := advance(state, seg.Flags, fromRemote)
-	if changed == state {
-		return state
+	changed := advance(state, flags, fromRemote)
+	if changed == uint8(e.lo) {
+		return changed, true
 	}
+	before := uint8(e.lo)
 	e.lo = e.lo&^stateMask | uint64(changed)
 	o := t.other(e, fromRemote)
 	if o == nil {
-		return changed
+		return changed, true // not reached: a session has two halves
 	}
 	o.lo = o.lo&^stateMask | uint64(changed)
+	if !fromRemote && flags&(FlagSYN|FlagACK) == FlagSYN|FlagACK && Phase(changed&phaseMask) == Opening {
+		o.v1 = o.v1&^0xffffffff | uint64(seg.Ack) // what the remote end sends next
+	}
 	// A change of phase is an event of the connection as a whole: its idle
 	// time starts anew, whoever sent the segment.
-	if state&phaseMask != changed&phaseMask {
+	if before&phaseMask != changed&phaseMask {
 		e.v1 = uint64(now)<<32 | e.v1&0xffffffff
 		o.v1 = uint64(now)<<32 | o.v1&0xffffffff
 	}
-	return changed
+	return changed, true
 }
 
 // The kinds of entry. A session has two halves, one under each direction's

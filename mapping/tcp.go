@@ -32,7 +32,8 @@ const (
 	FinRemote
 	// Closing: both ends have sent their FINs. Packets pass and do not extend it.
 	Closing
-	// Reset: a RST was seen that belongs to the connection. Any other segment brings it back (RFC 7857 section 2.2).
+	// Reset: a RST was seen that belongs to the connection. Any other segment of it brings it back (RFC 7857 section 2.2),
+	// and so do the SYNs of both ends for a new one.
 	Reset
 
 	phases = iota + 1
@@ -60,6 +61,7 @@ const (
 // payload's length in bytes; SYN and FIN count one each on top.
 type Segment struct {
 	Seq    uint32
+	Ack    uint32
 	Length uint32
 	Flags  uint8
 }
@@ -80,7 +82,7 @@ func (s *Segment) end() uint32 {
 // about the two ends. In all phases a known bit says that the sequence numbers of
 // that end are tracked; in Opening it says that the end's SYN was seen, which
 // is the same thing. The ack bits say in Opening that the end has sent an ACK, and in Closing
-// that it has sent a SYN for a new connection on the same endpoints.
+// and Reset that it has sent a SYN for a new connection on the same endpoints.
 const (
 	phaseMask     = 0x0f
 	knownInternal = 0x10
@@ -91,17 +93,18 @@ const (
 	ackMask       = ackInternal | ackRemote
 )
 
-// opened returns the state of a session whose first segment has these flags.
-// Without a SYN the session is taken to be in its middle (the caller decides whether to admit it).
-func opened(flags uint8, fromRemote bool) uint8 {
-	known := uint8(knownInternal)
-	if fromRemote {
-		known = knownRemote
+// opened returns the state of a session whose first segment, from the internal
+// end, has these flags. A SYN-ACK answers a SYN that was let in without a session: the acknowledgment number tells
+// where the remote end is. Without a SYN the session is taken to be in its middle (the caller decides
+// whether to admit it).
+func opened(flags uint8) uint8 {
+	switch flags & (FlagSYN | FlagACK) {
+	case FlagSYN:
+		return uint8(Opening) | knownInternal
+	case FlagSYN | FlagACK:
+		return uint8(Opening) | knownInternal | knownRemote | ackInternal
 	}
-	if flags&FlagSYN == 0 {
-		return uint8(Established) | known
-	}
-	return advance(uint8(Opening)|known, flags, fromRemote)
+	return uint8(Established) | knownInternal
 }
 
 // advance returns the state after a segment that fits the connection (see
@@ -122,8 +125,12 @@ func advance(state, flags uint8, fromRemote bool) uint8 {
 		if flags&FlagACK != 0 {
 			state |= ack
 		}
-		if state&(knownMask|ackMask) == knownMask|ackMask {
-			return uint8(Established) | knownMask
+		if state&(knownMask|ackMask) != knownMask|ackMask {
+			return state
+		}
+		state = uint8(Established) | knownMask
+		if flags&FlagFIN != 0 {
+			return uint8(fin) | knownMask // the ACK that completes the handshake may carry a FIN
 		}
 	case Established, FinInternal, FinRemote:
 		state |= known
@@ -137,21 +144,37 @@ func advance(state, flags uint8, fromRemote bool) uint8 {
 		default:
 			return uint8(Closing) | state&knownMask
 		}
-	case Closing:
-		// A SYN from both ends is a new connection on the old endpoints; one
-		// from a single end revives nothing.
-		if flags&FlagSYN != 0 && flags&FlagRST == 0 {
+	case Closing, Reset:
+		switch {
+		case flags&FlagRST != 0:
+		case flags&FlagSYN != 0:
+			// A SYN from both ends is a new connection on the old endpoints; one
+			// from a single end revives nothing.
 			state |= ack
 			if state&ackMask == ackMask {
 				return uint8(Established) | knownMask
 			}
-		}
-	case Reset:
-		if flags&FlagRST == 0 {
+		case p == Reset:
 			return uint8(Established) | state&knownMask
 		}
 	}
 	return state
+}
+
+// reopens reports whether a segment may begin a new connection on the endpoints of an
+// old one, so that its sequence number need not fit the old one's: a SYN after the connection's end,
+// or another SYN of the internal end while it opens.
+func reopens(state, flags uint8, fromRemote bool) bool {
+	if flags&(FlagSYN|FlagRST) != FlagSYN {
+		return false
+	}
+	switch Phase(state & phaseMask) {
+	case Closing, Reset:
+		return true
+	case Opening:
+		return !fromRemote
+	}
+	return false
 }
 
 // fits reports whether a segment belongs to the connection, given the end of
@@ -166,7 +189,7 @@ func fits(state uint8, s *Segment, next uint32, fromRemote bool) bool {
 	if s.Flags&FlagRST != 0 {
 		return state&known != 0 && s.Seq == next
 	}
-	if state&known == 0 || Phase(state&phaseMask) == Closing && s.Flags&FlagSYN != 0 {
+	if state&known == 0 || reopens(state, s.Flags, fromRemote) {
 		return true
 	}
 	return inWindow(s.Seq, next)

@@ -21,7 +21,7 @@ saS          | saS         | saS         | saS         | saS          | saS   | 
 established  | established | established | established | fin-internal | reset | established | established | established | fin-remote  | reset
 fin-internal | fin-internal| fin-internal| fin-internal| fin-internal | reset | fin-internal| fin-internal| fin-internal| closing     | reset
 fin-remote   | fin-remote  | fin-remote  | fin-remote  | closing      | reset | fin-remote  | fin-remote  | fin-remote  | fin-remote  | reset
-reset        | established | established | established | established  | reset | established | established | established | established | reset
+reset        | reset       | reset       | established | established  | reset | reset       | reset       | established | established | reset
 closing      | closing     | closing     | closing     | closing      | closing | closing   | closing     | closing     | closing     | closing
 `
 
@@ -77,17 +77,25 @@ func TestRFC7857_01_StateTable(t *testing.T) {
 	require.Equal(t, 100, checked)
 }
 
-// TestB49_FullReopen: a SYN from both ends on a closing session makes it live
+// TestB49_FullReopen: a SYN from both ends on a session that is over makes it live
 // again, a SYN from one end does not (B48).
 func TestB49_FullReopen(t *testing.T) {
-	closing := uint8(Closing) | knownMask
-	half := advance(closing, FlagSYN, false)
-	require.Equal(t, "closing", nameOfState(half))
-	require.Equal(t, "closing", nameOfState(advance(half, FlagSYN, false)))
-	require.Equal(t, "established", nameOfState(advance(half, FlagSYN|FlagACK, true)))
-	half = advance(closing, FlagSYN, true)
-	require.Equal(t, "closing", nameOfState(advance(half, FlagSYN|FlagACK, true)))
-	require.Equal(t, "established", nameOfState(advance(half, FlagSYN, false)))
+	for _, phase := range []Phase{Closing, Reset} {
+		over := uint8(phase) | knownMask
+		half := advance(over, FlagSYN, false)
+		require.Equal(t, phase.String(), nameOfState(half))
+		require.Equal(t, phase.String(), nameOfState(advance(half, FlagSYN, false)))
+		require.Equal(t, "established", nameOfState(advance(half, FlagSYN|FlagACK, true)))
+		half = advance(over, FlagSYN, true)
+		require.Equal(t, phase.String(), nameOfState(advance(half, FlagSYN|FlagACK, true)))
+		require.Equal(t, "established", nameOfState(advance(half, FlagSYN, false)))
+	}
+}
+
+// TestFINWithTheLastACKOfTheHandshake: the ACK that establishes may close one side at once.
+func TestFINWithTheLastACKOfTheHandshake(t *testing.T) {
+	require.Equal(t, "fin-internal", nameOfState(advance(stateByName(t, "sSA"), FlagFIN|FlagACK, false)))
+	require.Equal(t, "fin-remote", nameOfState(advance(stateByName(t, "saS"), FlagFIN|FlagACK, true)))
 }
 
 func TestRFC5382_12_SegmentsOutOfWindowDoNotFit(t *testing.T) {
@@ -111,6 +119,9 @@ func TestRFC5382_12_SegmentsOutOfWindowDoNotFit(t *testing.T) {
 		{"RST of an end never heard", Segment{Seq: next, Flags: FlagRST}, uint8(Established) | knownInternal, false},
 		{"first of an end never heard", Segment{Seq: 5, Flags: FlagACK}, uint8(Established) | knownInternal, true},
 		{"SYN of a new connection", Segment{Seq: 5, Flags: FlagSYN}, uint8(Closing) | knownMask, true},
+		{"SYN after a RST", Segment{Seq: 5, Flags: FlagSYN}, uint8(Reset) | knownMask, true},
+		{"a stranger's SYN after the answer", Segment{Seq: 0x40000000, Flags: FlagSYN}, uint8(Opening) | knownMask, false},
+		{"a stranger's SYN", Segment{Seq: 0x40000000, Flags: FlagSYN}, state, false},
 	} {
 		require.Equal(t, c.fits, fits(c.state, &c.seg, next, true), c.name)
 	}

@@ -174,7 +174,7 @@ type Limits struct {
 	SessionsPerSubscriber int
 	// Fragments is the number of fragmented datagrams followed at a time: default 65,536 (RFC 4787 REQ-14a).
 	Fragments int
-	// FragmentBytes bounds the bytes of fragments that wait for their first one: default 4 MiB.
+	// FragmentBytes bounds the memory of fragments that wait for their first one or for Drain, 64 bytes each and their length: default 4 MiB.
 	FragmentBytes int
 }
 

@@ -24,7 +24,7 @@
 //	packet from the external side ---> Inbound  ---> Forward: send it inside (Packet.Realm)
 //	                                             \--> Drop, with a Reason; the bytes are as they came
 //	every second                  ---> Expire
-//	after a verdict Held          ---> Drain
+//	after each batch              ---> Drain: fragments that waited
 //
 // Process takes a batch of both directions and keeps a shard locked while packets of
 // one shard follow each other; Outbound and Inbound are for one packet of realm 0.

@@ -9,19 +9,6 @@ import (
 	"github.com/blocknat/blocknat/mapping"
 )
 
-// clock returns the latest time that any shard has seen.
-func (e *Engine) clock() time.Time {
-	var latest time.Time
-	for _, s := range e.shards {
-		s.mu.Lock()
-		if s.now.After(latest) {
-			latest = s.now
-		}
-		s.mu.Unlock()
-	}
-	return latest
-}
-
 func (p *pool) stats(now time.Time) PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

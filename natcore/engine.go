@@ -23,6 +23,7 @@ type Engine struct {
 	shardKey uint64
 	frags    fragments
 
+	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
 	sessions    atomic.Int64 // in all shards, against Limits.Sessions
 	sweep       sweep
@@ -38,6 +39,7 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
 	err := cfg.complete()
 	e := &Engine{cfg: cfg, began: now, recorded: now}
+	e.clock.Store(now.UnixMilli())
 	secrets := rand.NewChaCha8(cfg.Seed)
 	for i, pc := range cfg.Pools {
 		var seed [32]byte
@@ -85,7 +87,7 @@ func (e *Engine) External(a netip.Addr) bool {
 // Process translates a batch of packets of either direction, in order. It
 // sets Verdict, Reason and Realm of each and rewrites its bytes in place.
 func (e *Engine) Process(batch []Packet, now time.Time) {
-	c := call{e: e, now: now}
+	c := e.call(now)
 	for i := range batch {
 		c.process(&batch[i])
 	}
@@ -95,7 +97,7 @@ func (e *Engine) Process(batch []Packet, now time.Time) {
 // Outbound translates one packet of realm 0 that leaves. b starts at the IP header and is rewritten in place.
 func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Outbound}
-	c := call{e: e, now: now}
+	c := e.call(now)
 	c.process(&p)
 	c.unlock()
 	return p.Verdict, p.Reason
@@ -104,7 +106,7 @@ func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 // Inbound translates one packet that arrives from the external realm. b starts at the IP header and is rewritten in place.
 func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Inbound}
-	c := call{e: e, now: now}
+	c := e.call(now)
 	c.process(&p)
 	c.unlock()
 	return p.Verdict, p.Reason
@@ -116,6 +118,24 @@ type call struct {
 	e     *Engine
 	now   time.Time
 	shard *shard // locked, or nil
+}
+
+// call begins a call at the engine's clock.
+func (e *Engine) call(now time.Time) call { return call{e: e, now: e.advance(now)} }
+
+// advance sets the engine's clock and returns it: callers with different clocks
+// all move on together, and never back. The clock is written once a millisecond at most.
+func (e *Engine) advance(now time.Time) time.Time {
+	ms := now.UnixMilli()
+	for {
+		latest := e.clock.Load()
+		if ms < latest {
+			return time.UnixMilli(latest)
+		}
+		if ms == latest || e.clock.CompareAndSwap(latest, ms) {
+			return now
+		}
+	}
 }
 
 // lock locks a shard, and unlocks the one before.
@@ -173,8 +193,16 @@ func (c *call) translate(p *Packet) (Verdict, Reason) {
 
 // whole translates a packet that has a transport header: a whole one or a first fragment.
 func (c *call) whole(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
+	if h.Proto == rewrite.ProtoICMP && p.Direction == Outbound && h.Flags&rewrite.SourceRoute != 0 {
+		return c.untranslated(p, h, ReasonSourceRoute)
+	}
 	switch h.Kind {
-	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindQueryRequest, rewrite.KindQueryReply:
+	case rewrite.KindQueryRequest, rewrite.KindQueryReply:
+		if h.ICMPType == 15 || h.ICMPType == 16 {
+			return c.untranslated(p, h, ReasonICMPType) // information request and reply are obsolete (RFC 5508 REQ-10 C)
+		}
+		fallthrough
+	case rewrite.KindTCP, rewrite.KindUDP:
 		if p.Direction == Outbound {
 			return c.outbound(p, h)
 		}
@@ -195,6 +223,12 @@ func (c *call) whole(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 func (c *call) untranslated(p *Packet, h *rewrite.Packet4, why Reason) (Verdict, Reason) {
 	if p.Direction == Outbound {
 		if r := c.e.match(p.Realm, h); r != nil && r.action == Exempt {
+			return Bypass, ReasonNone
+		}
+		return Drop, why
+	}
+	if _, _, own := c.e.external.find(h.Dst); !own {
+		if verdict, _ := c.exempted(p, h); verdict == Bypass {
 			return Bypass, ReasonNone
 		}
 	}

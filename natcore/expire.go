@@ -1,6 +1,7 @@
 package natcore
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ const sweepStep = 1024
 func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 	e.sweep.mu.Lock()
 	defer e.sweep.mu.Unlock()
+	now = e.advance(now)
+	budget = max(budget, 1)
 	e.frags.expire(now)
 	if now.Sub(e.recorded) >= epochInterval && e.recordEpochs(now) == nil {
 		e.recorded = now // refused, it is offered again next time
@@ -102,7 +105,7 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Session) {
 	}
 	e.sessions.Add(-1)
 	if p.cfg.Filtering == AddressDependent {
-		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr)
+		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr, class)
 	}
 	if m, gone := s.table.Leave(ended.Realm, ended.Space, ended.Internal, scope, s.tick); gone {
 		e.mappingEnded(s, &m)
@@ -164,6 +167,7 @@ func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subsc
 		for _, b := range s.idle {
 			if sub.holding.RemoveBlock(b, s.now) == nil {
 				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks()})
+				s.waiting.Add(1)
 			}
 		}
 		if !sub.idle() {
@@ -183,12 +187,21 @@ func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subsc
 	return s.now, done, gone
 }
 
-// recordReleases offers the pending releases to the log. A block whose record
+// recordReleases offers the pending releases to the log, in order, until it refuses one. A block whose record
 // is accepted starts its guard time; one whose record is refused stays owned, and is offered again
 // later, so that no record of another subscriber can overlap. The caller holds grants.
 func (e *Engine) recordReleases(s *shard, now time.Time) {
 	var refused, lost, released uint64
-	kept := s.pending[:0]
+	done := 0
+	defer func() { // also when the log panics: what was released is not released twice
+		s.pending = append(s.pending[:0], s.pending[done:]...)
+		s.waiting.Store(int64(len(s.pending)))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.counts.recordsRefused += refused
+		s.counts.recordsLost += lost
+		s.counts.released += released
+	}()
 	for _, r := range s.pending {
 		p := e.pools[r.key.pool]
 		since, at := p.times(r.block, now)
@@ -197,19 +210,13 @@ func (e *Engine) recordReleases(s *shard, now time.Time) {
 		rec.Allocated = logging.MillisOf(since)
 		if err := e.cfg.Log.Append(&rec); err != nil {
 			refused++
-			if e.cfg.LogPolicy == RefuseBlocks {
-				kept = append(kept, r)
-				continue
+			if e.cfg.LogPolicy == RefuseBlocks && !errors.Is(err, logging.ErrRecord) {
+				return
 			}
-			lost++
+			lost++ // by policy, or because the log will never take this record
 		}
 		p.cool(r.block, at)
 		released++
+		done++
 	}
-	s.pending = kept
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts.recordsRefused += refused
-	s.counts.recordsLost += lost
-	s.counts.released += released
 }

@@ -17,7 +17,7 @@ type MapRequest struct {
 	Internal netip.AddrPort
 	// Protocol is 6 (TCP), 17 (UDP) or 1 (ICMP).
 	Protocol uint8
-	// Lifetime is how long the mapping stays without traffic: more than 0, at most ten days.
+	// Lifetime is how long the mapping stays without traffic: from 1 ms to ten days.
 	Lifetime time.Duration
 }
 
@@ -62,30 +62,36 @@ func (e *Engine) Map(r MapRequest, now time.Time) (netip.AddrPort, error) {
 	case e.pools[m.pool].cfg.Mapping != EndpointIndependent || e.pools[m.pool].selection.classes() > 1:
 		return refuse(ReasonMalformed, "the pool's mappings depend on the remote endpoint; explicit mappings need endpoint-independent mapping")
 	}
-	c := call{e: e, now: now}
+	c := e.call(now)
 	s := c.lock(e.shardOf(uint16(r.Realm), internal.Addr))
 	defer c.unlock()
 	key := subscriberKey{addr: internal.Addr, realm: uint16(r.Realm), pool: uint16(m.pool)}
-	external, why := c.mapped(s, key, space, internal, mapping.Endpoint{})
+	scope, _ := e.pools[m.pool].scope(mapping.Endpoint{})
+	external, why := c.mapped(s, key, space, internal, scope)
 	if why != ReasonNone {
 		return refuse(why, "")
 	}
-	s.table.Keep(key.realm, space, internal, mapping.Endpoint{}, r.Lifetime, s.tick)
+	s.table.Keep(key.realm, space, internal, scope, r.Lifetime, s.tick)
 	return external.AddrPort(), nil
 }
 
 // Unmap ends the lifetime of an explicit mapping; the mapping goes when no
-// session uses it any more. It reports whether there is such a mapping. Lifetime does not count.
+// session uses it any more. It reports whether the internal endpoint has an explicit mapping. Lifetime does not count.
 func (e *Engine) Unmap(r MapRequest, now time.Time) bool {
 	r.Lifetime = time.Second
 	space, internal, rule := r.parse()
 	if rule != "" {
 		return false
 	}
-	c := call{e: e, now: now}
+	m := e.match(r.Realm, &rewrite.Packet4{Src: internal.Addr, Proto: r.Protocol})
+	if m == nil || m.action != Translate {
+		return false
+	}
+	scope, _ := e.pools[m.pool].scope(mapping.Endpoint{})
+	c := e.call(now)
 	s := c.lock(e.shardOf(uint16(r.Realm), internal.Addr))
 	defer c.unlock()
-	return s.table.Keep(uint16(r.Realm), space, internal, mapping.Endpoint{}, 0, s.tick)
+	return s.table.Release(uint16(r.Realm), space, internal, scope)
 }
 
 func (r *MapRequest) parse() (space portblock.Space, internal mapping.Endpoint, rule string) {
@@ -105,8 +111,8 @@ func (r *MapRequest) parse() (space portblock.Space, internal mapping.Endpoint, 
 		return 0, internal, "the internal endpoint must be IPv4"
 	case internal.Port == 0 && space != portblock.ICMP:
 		return 0, internal, "the internal port must not be 0"
-	case r.Lifetime <= 0 || r.Lifetime > maxTimeout:
-		return 0, internal, fmt.Sprintf("the lifetime must be more than 0 and at most %v", maxTimeout)
+	case r.Lifetime < time.Millisecond || r.Lifetime > maxTimeout:
+		return 0, internal, fmt.Sprintf("the lifetime must be from 1ms to %v", maxTimeout)
 	}
 	return space, internal, ""
 }

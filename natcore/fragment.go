@@ -14,10 +14,11 @@ import (
 // fragment's source and destination do not tell the shard of an inbound datagram.
 type fragments struct {
 	mu       sync.Mutex
+	now      time.Time // the latest seen
 	timeout  time.Duration
 	most     int
 	mostHeld int // bytes
-	held     int // bytes
+	held     int // bytes that wait, for their first fragment or for Drain
 	byID     map[fragmentKey]*datagram
 	queue    []fragmentKey // in the order in which they expire
 	ready    []Packet      // for Drain
@@ -58,6 +59,9 @@ func keyOf(p *Packet, h *rewrite.Packet4) fragmentKey {
 	return k
 }
 
+// heldCost is what a held fragment costs on top of its bytes.
+const heldCost = 64
+
 // firstFragment translates a first fragment as a whole packet and remembers
 // how, for those that follow.
 func (c *call) firstFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
@@ -66,18 +70,20 @@ func (c *call) firstFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	f := &c.e.frags
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.datagram(key, c.now)
+	f.advance(c.now)
+	if verdict == Drop && f.byID[key] == nil {
+		return verdict, why // nobody waits, and who comes later may wait in vain
+	}
+	d := f.datagram(key)
 	if d == nil {
 		return verdict, why
 	}
 	d.known, d.src, d.dst, d.verdict, d.reason, d.realm = true, h.Src, h.Dst, verdict, why, p.Realm
 	for _, w := range d.waiting {
-		f.held -= len(w.Bytes)
 		var wh rewrite.Packet4
-		if rewrite.Parse4(w.Bytes, &wh) != rewrite.FaultNone {
-			continue // not reached: it was parsed before it was held
-		}
-		if w.Verdict, w.Reason = d.apply(&w, &wh); w.Verdict == Drop {
+		fault := rewrite.Parse4(w.Bytes, &wh) // none: it was parsed before it was held
+		if w.Verdict, w.Reason = d.apply(&w, &wh); w.Verdict == Drop || fault != rewrite.FaultNone {
+			f.held -= len(w.Bytes) + heldCost
 			f.dropped++
 			continue
 		}
@@ -90,20 +96,29 @@ func (c *call) firstFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 // laterFragment translates a fragment that is not the first, or holds a copy of it
 // until the first one comes.
 func (c *call) laterFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
+	if p.Direction == Inbound {
+		if _, _, own := c.e.external.find(h.Dst); !own {
+			return c.exempted(p, h)
+		}
+		if _, _, own := c.e.external.find(h.Src); own {
+			return Drop, ReasonSpoofed
+		}
+	}
 	f := &c.e.frags
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := f.datagram(keyOf(p, h), c.now)
+	f.advance(c.now)
+	d := f.datagram(keyOf(p, h))
 	if d == nil {
 		return Drop, ReasonFragment
 	}
 	if d.known {
 		return d.apply(p, h)
 	}
-	if f.held+len(p.Bytes) > f.mostHeld {
+	if f.held+len(p.Bytes)+heldCost > f.mostHeld {
 		return Drop, ReasonFragment
 	}
-	f.held += len(p.Bytes)
+	f.held += len(p.Bytes) + heldCost
 	d.waiting = append(d.waiting, Packet{
 		Bytes: slices.Clone(p.Bytes), Realm: p.Realm, Direction: p.Direction, Flags: p.Flags,
 	})
@@ -121,15 +136,14 @@ func (d *datagram) apply(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 }
 
 // datagram returns the entry of a datagram, made where it is missing; nil when there is no room.
-func (f *fragments) datagram(key fragmentKey, now time.Time) *datagram {
-	if d := f.byID[key]; d != nil && now.Before(d.expires) {
+func (f *fragments) datagram(key fragmentKey) *datagram {
+	if d := f.byID[key]; d != nil {
 		return d
 	}
-	f.clean(now)
 	if len(f.byID) >= f.most {
 		return nil
 	}
-	d := &datagram{expires: now.Add(f.timeout)}
+	d := &datagram{expires: f.now.Add(f.timeout)}
 	f.byID[key] = d
 	f.queue = append(f.queue, key)
 	return d
@@ -138,19 +152,23 @@ func (f *fragments) datagram(key fragmentKey, now time.Time) *datagram {
 func (f *fragments) expire(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.clean(now)
+	f.advance(now)
 }
 
-// clean forgets the datagrams whose time is over. The caller holds the lock.
-func (f *fragments) clean(now time.Time) {
+// advance sets the clock and forgets the datagrams whose time is over: all of
+// them have the same time to live, so they end in the order in which they came. The caller holds the lock.
+func (f *fragments) advance(now time.Time) {
+	if now.After(f.now) {
+		f.now = now
+	}
 	n := 0
 	for ; n < len(f.queue); n++ {
 		d := f.byID[f.queue[n]]
-		if now.Before(d.expires) {
+		if f.now.Before(d.expires) {
 			break
 		}
 		for _, w := range d.waiting {
-			f.held -= len(w.Bytes)
+			f.held -= len(w.Bytes) + heldCost
 			f.dropped++
 		}
 		delete(f.byID, f.queue[n])
@@ -160,12 +178,15 @@ func (f *fragments) clean(now time.Time) {
 
 // Drain appends to dst the packets that the engine has for the caller to send
 // on: fragments whose first one came after them, with verdict Forward, Hairpin or Bypass. Their
-// Bytes belong to the caller from then on. A caller that sees the verdict Held calls it
-// after each batch.
+// Bytes belong to the caller from then on. Call it after each batch: what it has counts against
+// Limits.FragmentBytes until then, and another caller's batch may have brought the first fragment.
 func (e *Engine) Drain(dst []Packet) []Packet {
 	f := &e.frags
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, p := range f.ready {
+		f.held -= len(p.Bytes) + heldCost
+	}
 	dst = append(dst, f.ready...)
 	clear(f.ready)
 	f.ready = f.ready[:0]

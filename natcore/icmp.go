@@ -3,11 +3,17 @@ package natcore
 import (
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
+	"github.com/blocknat/blocknat/portblock"
 )
 
 // quoted parses the packet that an ICMP error quotes and applies RFC 5508
 // REQ-3: an error whose checksum is wrong, or that quotes a broken IP header, is dropped.
 func quoted(b []byte, h, q *rewrite.Packet4) Reason {
+	switch h.ICMPType {
+	case 3, 11, 12: // destination unreachable, time exceeded, parameter problem
+	default:
+		return ReasonICMPType // source quench is obsolete (RFC 5508 REQ-10 C), a redirect concerns the sender's link alone
+	}
 	if h.CheckTransport(b) == rewrite.CheckWrong {
 		return ReasonICMPChecksum
 	}
@@ -21,10 +27,11 @@ func quoted(b []byte, h, q *rewrite.Packet4) Reason {
 	if q.CheckHeader(b) == rewrite.CheckWrong {
 		return ReasonICMPChecksum
 	}
-	if !q.Kind.HasPorts() {
-		return ReasonICMPNoMatch
+	switch q.Kind {
+	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindQueryRequest, rewrite.KindQueryReply:
+		return ReasonNone
 	}
-	return ReasonNone
+	return ReasonICMPNoMatch
 }
 
 // errorIn translates an ICMP error that arrives: it quotes a packet that left, so the
@@ -33,8 +40,19 @@ func quoted(b []byte, h, q *rewrite.Packet4) Reason {
 // router (REQ-12a).
 func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	var q rewrite.Packet4
+	if p.Direction == Inbound {
+		if _, _, own := c.e.external.find(h.Src); own {
+			return Drop, ReasonSpoofed
+		}
+		if _, _, own := c.e.external.find(h.Dst); !own {
+			return c.exempted(p, h)
+		}
+	}
 	if why := quoted(p.Bytes, h, &q); why != ReasonNone {
 		return Drop, why
+	}
+	if h.Dst != q.Src {
+		return Drop, ReasonICMPNoMatch // the error goes to another address than the packet came from
 	}
 	space := spaceOf(&q)
 	external := mapping.Endpoint{Addr: q.Src, Port: q.SrcPort}
@@ -43,14 +61,29 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	if why != ReasonNone {
 		return Drop, ReasonICMPNoMatch
 	}
-	session, ok := s.table.Peek(space, external, remote)
+	internal, realm, ok := c.mappedTo(s, space, external, remote)
 	if !ok {
 		return Drop, ReasonICMPNoMatch
 	}
-	h.SetQuotedSource(p.Bytes, &q, session.Internal.Addr, session.Internal.Port)
-	h.SetDestination(p.Bytes, session.Internal.Addr, 0)
-	p.Realm = Realm(session.Realm)
+	h.SetQuotedSource(p.Bytes, &q, internal.Addr, internal.Port)
+	h.SetDestination(p.Bytes, internal.Addr, 0)
+	p.Realm = Realm(realm)
 	return Forward, ReasonNone
+}
+
+// mappedTo returns the internal endpoint of a session or, for packets that made none, of a mapping.
+func (c *call) mappedTo(s *shard, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, bool) {
+	if session, ok := s.table.Peek(space, external, remote); ok {
+		return session.Internal, session.Realm, true
+	}
+	pool, _, _ := c.e.external.find(external.Addr)
+	p := c.e.pools[pool]
+	class := p.selection.class(remote)
+	if !p.admits(s.table, space, external, remote, class) {
+		return mapping.Endpoint{}, 0, false
+	}
+	m, ok := s.table.Holder(space, external, class)
+	return m.Internal, m.Realm, ok
 }
 
 // errorOut translates an ICMP error that leaves: it quotes a packet that
@@ -65,21 +98,38 @@ func (c *call) errorOut(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	space := spaceOf(&q)
 	internal := mapping.Endpoint{Addr: q.Dst, Port: q.DstPort}
 	s := c.lock(c.e.shardOf(uint16(p.Realm), q.Dst))
-	external, ok := s.table.PeekOutbound(uint16(p.Realm), space, internal, remoteOf(space, q.Src, q.SrcPort))
+	external, ok := c.mappedFrom(s, p.Realm, space, internal, remoteOf(space, q.Src, q.SrcPort))
 	if !ok {
 		return c.untranslated(p, h, ReasonICMPNoMatch)
 	}
-	src := h.Src
+	var saved headers
+	saved.save(p.Bytes)
 	h.SetQuotedDestination(p.Bytes, &q, external.Addr, external.Port)
 	h.SetSource(p.Bytes, external.Addr, 0)
 	if _, _, hairpin := c.e.external.find(h.Dst); !hairpin {
 		return Forward, ReasonNone
 	}
 	verdict, why := c.errorIn(p, h)
-	if verdict == Drop {
-		h.SetQuotedDestination(p.Bytes, &q, internal.Addr, internal.Port)
-		h.SetSource(p.Bytes, src, 0)
-		return Drop, why
+	if verdict != Forward {
+		saved.restore(p.Bytes)
+		return verdict, why
 	}
 	return Hairpin, ReasonNone
+}
+
+// mappedFrom returns the external endpoint of a session or, for packets that made none, of the mapping that
+// let them in.
+func (c *call) mappedFrom(s *shard, realm Realm, space portblock.Space, internal, remote mapping.Endpoint) (mapping.Endpoint, bool) {
+	if external, ok := s.table.PeekOutbound(uint16(realm), space, internal, remote); ok {
+		return external, true
+	}
+	about := rewrite.Packet4{Src: internal.Addr, Dst: remote.Addr, Proto: protocols[space]}
+	r := c.e.match(realm, &about)
+	if r == nil || r.action != Translate {
+		return mapping.Endpoint{}, false
+	}
+	p := c.e.pools[r.pool]
+	scope, class := p.scope(remote)
+	external, ok := s.table.Mapped(uint16(realm), space, internal, scope)
+	return external, ok && p.admits(s.table, space, external, remote, class)
 }

@@ -50,13 +50,16 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
 	remote := remoteOf(space, h.Src, h.SrcPort)
 	s, pool, why := c.holder(external, remote)
+	if why == ReasonNotExternal {
+		return c.exempted(p, h)
+	}
 	if why != ReasonNone {
 		return Drop, why
 	}
 	seg := segmentOf(h)
 	internal, realm, known := s.table.Inbound(space, external, remote, &seg, s.tick)
 	if !known {
-		if internal, realm, why = c.admit(s, pool, h, space, external, remote, seg); why != ReasonNone {
+		if internal, realm, why = c.admit(s, pool, h, space, external, remote); why != ReasonNone {
 			return Drop, why
 		}
 	}
@@ -65,34 +68,52 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	return Forward, ReasonNone
 }
 
-// admit makes the session of a packet from a remote endpoint that the mapping
-// has not been used with, if the filtering lets it in (RFC 4787 section 5). The caller has locked the shard.
-func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Space, external, remote mapping.Endpoint, seg mapping.Segment) (mapping.Endpoint, uint16, Reason) {
+// admit decides about a packet from a remote endpoint that the mapping has no
+// session with, by its filtering (RFC 4787 section 5). The packet makes no session: strangers can neither fill
+// the table nor keep a mapping alive. The internal host's answer makes one. The caller has locked the shard.
+func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, Reason) {
 	e := c.e
-	m, ok := s.table.Holder(space, external, e.pools[pool].selection.class(remote))
+	p := e.pools[pool]
+	if old, ok := s.table.CloseInbound(space, external, remote); ok {
+		e.sessionEnded(s, &old) // it was not found because it is over
+	}
+	class := p.selection.class(remote)
+	m, ok := s.table.Holder(space, external, class)
 	if !ok {
 		return mapping.Endpoint{}, 0, ReasonNoMapping
 	}
-	switch e.pools[pool].cfg.Filtering {
-	case AddressDependent:
-		if !s.table.Permitted(space, external, remote.Addr) {
-			return mapping.Endpoint{}, 0, ReasonFiltered
-		}
-	case AddressAndPortDependent:
+	if !p.admits(s.table, space, external, remote, class) {
 		return mapping.Endpoint{}, 0, ReasonFiltered
 	}
-	if h.Kind == rewrite.KindQueryReply {
+	if h.Kind == rewrite.KindQueryReply || h.Kind == rewrite.KindTCP && !initial(h) {
 		return mapping.Endpoint{}, 0, ReasonNoSession
-	}
-	if h.Kind == rewrite.KindTCP && !initial(h) {
-		return mapping.Endpoint{}, 0, ReasonNoSession
-	}
-	o := opening{
-		key:   subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class},
-		space: space, internal: m.Internal, remote: remote, scope: m.Scope, seg: seg,
-	}
-	if why := e.begin(s, &o, external, true); why != ReasonNone {
-		return mapping.Endpoint{}, 0, why
 	}
 	return m.Internal, m.Realm, ReasonNone
+}
+
+// admits reports whether the pool's filtering lets a remote endpoint in that a mapping has no session with.
+func (p *pool) admits(t *mapping.Table, space portblock.Space, external, remote mapping.Endpoint, class uint16) bool {
+	return p.cfg.Filtering == EndpointIndependent ||
+		p.cfg.Filtering == AddressDependent && t.Permitted(space, external, remote.Addr, class)
+}
+
+// exempted lets an inbound packet pass whose flow a rule exempts: it goes to an internal
+// address (RFC 6888 REQ-6). In each realm the first rule that covers the flow decides.
+func (c *call) exempted(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
+	for i := range c.e.rules {
+		r := &c.e.rules[i]
+		if r.action != Exempt || !r.covers(h.Dst, h.Src, h.Proto) {
+			continue
+		}
+		first := true
+		for j := range i {
+			q := &c.e.rules[j]
+			first = first && !(q.realm == r.realm && q.covers(h.Dst, h.Src, h.Proto))
+		}
+		if first {
+			p.Realm = Realm(r.realm)
+			return Bypass, ReasonNone
+		}
+	}
+	return Drop, ReasonNotExternal
 }

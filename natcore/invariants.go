@@ -16,7 +16,7 @@ import (
 func (e *Engine) CheckInvariants() error {
 	e.sweep.mu.Lock()
 	defer e.sweep.mu.Unlock()
-	now := e.clock()
+	now := time.UnixMilli(e.clock.Load())
 	for _, s := range e.shards {
 		s.grants.Lock()
 		defer s.grants.Unlock()

@@ -28,7 +28,7 @@ func remoteOf(space portblock.Space, addr uint32, port uint16) mapping.Endpoint 
 }
 
 func segmentOf(h *rewrite.Packet4) mapping.Segment {
-	return mapping.Segment{Seq: h.Seq, Length: uint32(h.PayloadLength), Flags: h.TCPFlags}
+	return mapping.Segment{Seq: h.Seq, Ack: h.Ack, Length: uint32(h.PayloadLength), Flags: h.TCPFlags}
 }
 
 // outbound translates the source of a packet that leaves, and its destination
@@ -39,6 +39,7 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	remote := remoteOf(space, h.Dst, h.DstPort)
 	seg := segmentOf(h)
 	s := c.lock(c.e.shardOf(uint16(p.Realm), h.Src))
+	opened := false
 	external, known := s.table.Outbound(uint16(p.Realm), space, internal, remote, &seg, s.tick)
 	if !known {
 		r := c.e.match(p.Realm, h)
@@ -57,23 +58,50 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 			key:   subscriberKey{h.Src, uint16(p.Realm), uint16(r.pool), class},
 			space: space, internal: internal, remote: remote, scope: scope, seg: seg,
 		}
-		if external, why = c.open(s, h, &o); why != ReasonNone {
+		if external, opened, why = c.open(s, h, &o); why != ReasonNone {
 			return Drop, why
 		}
 	}
-	src := h.Src
-	srcPort := h.SrcPort
+	if _, _, hairpin := c.e.external.find(h.Dst); hairpin {
+		return c.hairpin(p, h, external, opened)
+	}
 	h.SetSource(p.Bytes, external.Addr, external.Port)
-	if _, _, hairpin := c.e.external.find(h.Dst); !hairpin {
-		return Forward, ReasonNone
-	}
-	verdict, why := c.inbound(p, h)
-	if verdict == Drop {
-		h.SetSource(p.Bytes, src, srcPort)
-		return Drop, why
-	}
-	return Hairpin, ReasonNone
+	return Forward, ReasonNone
 }
+
+// hairpin translates both ends of a packet whose destination is an external
+// endpoint of this NAT (RFC 4787 section 6). When it arrives nowhere, its bytes are put back, and so is the session
+// that was opened for it.
+func (c *call) hairpin(p *Packet, h *rewrite.Packet4, external mapping.Endpoint, opened bool) (Verdict, Reason) {
+	var saved headers
+	saved.save(p.Bytes)
+	internal, space := mapping.Endpoint{Addr: h.Src, Port: h.SrcPort}, spaceOf(h)
+	remote := remoteOf(space, h.Dst, h.DstPort)
+	realm := p.Realm
+	h.SetSource(p.Bytes, external.Addr, external.Port)
+	verdict, why := c.inbound(p, h)
+	if verdict == Forward {
+		return Hairpin, ReasonNone
+	}
+	saved.restore(p.Bytes)
+	if opened {
+		s := c.lock(c.e.shardOf(uint16(realm), internal.Addr))
+		if old, ok := s.table.Close(uint16(realm), space, internal, remote); ok {
+			c.e.sessionEnded(s, &old)
+		}
+	}
+	return verdict, why
+}
+
+// headers keeps what translation may change of a packet: the headers of an
+// ICMP error and of the packet that it quotes, with all options.
+type headers struct {
+	bytes [60 + 8 + 60 + 20]byte
+	n     int
+}
+
+func (h *headers) save(b []byte)    { h.n = copy(h.bytes[:], b) }
+func (h *headers) restore(b []byte) { copy(b, h.bytes[:h.n]) }
 
 // opening is what a new session needs to know.
 type opening struct {
@@ -84,48 +112,65 @@ type opening struct {
 	seg              mapping.Segment
 }
 
-// scope masks a remote endpoint by a mapping behaviour (RFC 4787 section 4.1).
-func (b Behaviour) scope(remote mapping.Endpoint) mapping.Endpoint {
-	switch b {
-	case EndpointIndependent:
-		return mapping.Endpoint{}
-	case AddressDependent:
-		return mapping.Endpoint{Addr: remote.Addr}
-	}
-	return remote
-}
-
 // open makes the session of an outbound packet, with its mapping and its port
-// where they are missing. The caller has locked the shard; it is locked again on return.
-func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (mapping.Endpoint, Reason) {
+// where they are missing, and reports whether the session is new. The caller has locked the shard; it is locked again on return.
+func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.Endpoint, opened bool, why Reason) {
 	e := c.e
 	if _, _, own := e.external.find(h.Src); own {
-		return mapping.Endpoint{}, ReasonSpoofed
-	}
-	if h.Kind == rewrite.KindQueryReply {
-		return mapping.Endpoint{}, ReasonNoSession
-	}
-	if h.Kind == rewrite.KindTCP && !e.cfg.AdmitNonSYN && !initial(h) {
-		return mapping.Endpoint{}, ReasonNoSession
+		return external, false, ReasonSpoofed
 	}
 	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
 	if old, ok := s.table.Close(o.key.realm, o.space, o.internal, o.remote); ok {
 		e.sessionEnded(s, &old)
 	}
-	if !e.sessionsLeft(s.subs[o.key]) {
-		return mapping.Endpoint{}, ReasonSessionLimit
+	if !e.begins(h) {
+		return e.answer(s, h, o)
 	}
-
+	if !e.sessionsLeft(s.subs[o.key]) {
+		return external, false, ReasonSessionLimit
+	}
 	if why := c.refusedThere(h, o.space); why != ReasonNone {
-		c.lock(s)
-		return mapping.Endpoint{}, why
+		return external, false, why
 	}
 	c.lock(s)
-	external, why := c.mapped(s, o.key, o.space, o.internal, o.scope)
-	if why != ReasonNone {
-		return external, why
+	if external, why = c.mapped(s, o.key, o.space, o.internal, o.scope); why != ReasonNone {
+		return external, false, why
 	}
-	return external, e.begin(s, o, external, false)
+	opened, why = e.begin(s, o, external)
+	return external, opened, why
+}
+
+// begins reports whether an outbound packet may make a mapping.
+func (e *Engine) begins(h *rewrite.Packet4) bool {
+	switch h.Kind {
+	case rewrite.KindQueryReply:
+		return false
+	case rewrite.KindTCP:
+		return initial(h) || e.cfg.AdmitNonSYN && h.TCPFlags&(rewrite.TCPRst|rewrite.TCPFin) == 0
+	}
+	return true
+}
+
+// answer translates a packet that makes no mapping, when there is one: it
+// answers what was let in without a session. The SYN-ACK of an internal server opens the session; a
+// RST and an echo reply pass and leave nothing behind (RFC 7857 section 7.1). The caller has locked the shard.
+func (e *Engine) answer(s *shard, h *rewrite.Packet4, o *opening) (external mapping.Endpoint, opened bool, why Reason) {
+	external, ok := s.table.Mapped(o.key.realm, o.space, o.internal, o.scope)
+	if !ok || !e.pools[o.key.pool].admits(s.table, o.space, external, o.remote, o.key.class) {
+		return external, false, ReasonNoSession
+	}
+	const syn, rst, ack = rewrite.TCPSyn, rewrite.TCPRst, rewrite.TCPAck
+	switch {
+	case h.Kind == rewrite.KindQueryReply, h.TCPFlags&rst != 0:
+		return external, false, ReasonNone
+	case h.TCPFlags&(syn|ack) == syn|ack:
+		if !e.sessionsLeft(s.subs[o.key]) {
+			return external, false, ReasonSessionLimit
+		}
+		opened, why = e.begin(s, o, external)
+		return external, opened, why
+	}
+	return external, false, ReasonNoSession
 }
 
 // refusedThere looks ahead at where a hairpinning packet would arrive, so that
@@ -133,15 +178,17 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (mapping.Endpoint,
 // the sender's external endpoint is decided when that is known. It may lock another shard.
 func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
 	pool, _, hairpin := c.e.external.find(h.Dst)
-	if !hairpin || c.e.pools[pool].selection.classes() > 1 {
+	if !hairpin {
 		return ReasonNone
 	}
 	switch {
+	case c.e.pools[pool].selection.classes() > 1 && space != portblock.ICMP:
+		return ReasonNone // the class depends on the sender's port
 	case space == portblock.ICMP:
 		// One identifier cannot serve both hosts; only Basic NAT hairpins queries (RFC 5508 REQ-7).
 		return ReasonNoMapping
 	case space == portblock.TCP && !initial(h):
-		return ReasonNoSession // the receiver's side of the session is missing like the sender's
+		return ReasonNoSession // nobody lets such a segment in without a session
 	}
 	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
 	s, _, why := c.holder(external, mapping.Endpoint{})
@@ -196,25 +243,31 @@ func (e *Engine) sessionsLeft(sub *subscriber) bool {
 		e.sessions.Load() < int64(e.cfg.Limits.Sessions)
 }
 
-// begin enters a session of a mapping into the table, within the limits. The caller holds mu.
-func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint, fromRemote bool) Reason {
+// begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The
+// caller holds mu.
+func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened bool, why Reason) {
 	sub := s.subs[o.key]
 	if sub == nil {
-		return ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
+		return false, ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
 	}
-	if !e.sessionsLeft(sub) {
-		return ReasonSessionLimit
+	if sub.sessions >= e.cfg.Limits.SessionsPerSubscriber {
+		return false, ReasonSessionLimit
+	}
+	if e.sessions.Add(1) > int64(e.cfg.Limits.Sessions) {
+		e.sessions.Add(-1)
+		return false, ReasonSessionLimit
 	}
 	session := mapping.Session{
 		Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Remote: o.remote,
 	}
-	if s.table.Open(&session, o.scope, &o.seg, fromRemote, s.tick) {
-		if e.pools[o.key.pool].cfg.Filtering == AddressDependent {
-			s.table.Permit(o.space, external, o.remote.Addr)
-		}
-		sub.sessions++
-		e.sessions.Add(1)
-		s.counts.sessions++
+	if !s.table.Open(&session, o.scope, &o.seg, s.tick) {
+		e.sessions.Add(-1)
+		return false, ReasonNone // another caller opened it while the shard was unlocked
 	}
-	return ReasonNone
+	if e.pools[o.key.pool].cfg.Filtering == AddressDependent {
+		s.table.Permit(o.space, external, o.remote.Addr, o.key.class)
+	}
+	sub.sessions++
+	s.counts.sessions++
+	return true, ReasonNone
 }

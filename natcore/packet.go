@@ -73,7 +73,7 @@ const (
 	// Bypass: a rule exempts the packet; it goes on in its direction untouched (RFC 6888 REQ-6).
 	Bypass
 	// Held: the packet is a fragment that waits for the first one of its
-	// datagram. The engine keeps a copy; Drain returns it later.
+	// datagram. The engine keeps a copy; Drain returns it when that comes.
 	Held
 
 	verdicts = iota
@@ -108,6 +108,8 @@ const (
 	ReasonProtocol
 	// ReasonICMPType: an ICMP message that is neither a query nor an error that is translated (RFC 5508 REQ-11).
 	ReasonICMPType
+	// ReasonSourceRoute: an outbound ICMP message with a source route, which would tell internal addresses (RFC 5508 REQ-10).
+	ReasonSourceRoute
 	// ReasonNoRule: no rule says what becomes of this internal source and destination.
 	ReasonNoRule
 	// ReasonRuleDrop: a rule says drop.
@@ -152,7 +154,7 @@ const (
 
 var reasonNames = [reasons]string{
 	"none", "malformed", "truncated", "tiny fragment", "ipv6 not translated",
-	"protocol not translated", "icmp type not translated", "no rule", "rule says drop",
+	"protocol not translated", "icmp type not translated", "icmp with source route", "no rule", "rule says drop",
 	"spoofed source", "destination in no pool", "no mapping", "filtered", "no session",
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",

@@ -214,10 +214,10 @@ func (p *pool) cool(b portblock.Block, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
-	p.setOwner(b, -1)
 	if p.address(b.Address()).CoolBlock(b, now) != nil {
-		return // not reached: who releases a block holds it
+		return // released before: its record was accepted by a log that panicked then
 	}
+	p.setOwner(b, -1)
 	p.cooling = append(p.cooling, cooling{b.Address(), now.Add(max(p.layout.Config().GuardTime, 0))})
 }
 

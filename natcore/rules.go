@@ -34,10 +34,14 @@ func newRules(c *Config) []rule {
 func (e *Engine) match(realm Realm, p *rewrite.Packet4) *rule {
 	for i := range e.rules {
 		r := &e.rules[i]
-		if r.realm == uint16(realm) && (r.proto == 0 || r.proto == p.Proto) &&
-			p.Src&r.internMask == r.internal && p.Dst&r.remoteMask == r.remote {
+		if r.realm == uint16(realm) && r.covers(p.Src, p.Dst, p.Proto) {
 			return r
 		}
 	}
 	return nil
+}
+
+// covers reports whether a flow between an internal and a remote address is the rule's, apart from its realm.
+func (r *rule) covers(internal, remote uint32, proto uint8) bool {
+	return (r.proto == 0 || r.proto == proto) && internal&r.internMask == r.internal && remote&r.remoteMask == r.remote
 }

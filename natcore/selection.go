@@ -79,14 +79,17 @@ func (s *selection) class(remote mapping.Endpoint) uint16 {
 }
 
 // scope returns the scope and the class of a mapping that is used with a remote
-// endpoint. Where there are classes, an endpoint-independent mapping is one for each class.
+// endpoint. A mapping is one for each pool, as rules may send a host's packets to several, and an
+// endpoint-independent one is one for each class of remotes.
 func (p *pool) scope(remote mapping.Endpoint) (mapping.Endpoint, uint16) {
 	class := p.selection.class(remote)
-	scope := p.cfg.Mapping.scope(remote)
-	if p.cfg.Mapping == EndpointIndependent && class != 0 {
-		scope.Addr = uint32(class)
+	switch p.cfg.Mapping {
+	case EndpointIndependent:
+		return mapping.Endpoint{Addr: uint32(class), Port: p.cfg.Blocks.Pool}, class
+	case AddressDependent:
+		return mapping.Endpoint{Addr: remote.Addr, Port: p.cfg.Blocks.Pool}, class
 	}
-	return scope, class
+	return remote, class
 }
 
 func bytes4(a uint32) [4]byte { return [4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)} }

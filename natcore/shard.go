@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
@@ -33,7 +34,8 @@ type shard struct {
 	ended   mapping.Sweep // scratch of Expire
 	swept   mapping.Tick  // when the round began that Expire is in
 	idle    []portblock.Block
-	pending []release // blocks whose release record the log refused, guarded by grants
+	pending []release    // blocks whose release the log has not accepted yet, guarded by grants
+	waiting atomic.Int64 // their number
 }
 
 // counters are a shard's share of Stats.
@@ -65,7 +67,7 @@ func (s *shard) advance(now time.Time) {
 	if now.After(s.now) {
 		s.now = now
 	}
-	s.tick = s.table.Tick(s.now)
+	s.tick = s.table.Advance(s.now)
 }
 
 // shardOf returns the shard of a subscriber.
@@ -153,7 +155,18 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		external = number4(p.external(g.lease.Position()))
 		r := e.record(logging.BlockAllocated, key, external, g.block, used, g.at)
 		r.Reason = logging.ReasonOutbound
-		if err := e.cfg.Log.Append(&r); err != nil {
+		answered := false
+		defer func() {
+			if !answered { // the log panics: the block goes back before the caller sees it
+				p.cancel(g)
+				if sub == nil {
+					e.subscribers.Add(-1)
+				}
+			}
+		}()
+		err := e.cfg.Log.Append(&r)
+		answered = true
+		if err != nil {
 			if refused = true; e.cfg.LogPolicy == CountLoss {
 				lost = true
 			} else {
@@ -196,6 +209,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		// The holding asked for the block a moment ago and blocks change under
 		// grants alone, so this is not reached; the block would go back as any other.
 		s.pending = append(s.pending, release{key, external, g.block, used - 1})
+		s.waiting.Add(1)
 		return 0, ReasonBlockLimit
 	}
 	if port, more, why = e.takePort(s, key, space, internal); more {

@@ -1,5 +1,7 @@
 package natcore
 
+import "time"
+
 // Stats is a snapshot of the engine's counters and gauges.
 type Stats struct {
 	// Packets by direction and verdict.
@@ -42,9 +44,7 @@ type PoolStats struct {
 func (e *Engine) Stats() Stats {
 	var t Stats
 	for _, s := range e.shards {
-		s.grants.Lock()
-		t.ReleasesPending += uint64(len(s.pending))
-		s.grants.Unlock()
+		t.ReleasesPending += uint64(s.waiting.Load())
 		s.mu.Lock()
 		c := &s.counts
 		for d := range c.packets {
@@ -73,7 +73,7 @@ func (e *Engine) Stats() Stats {
 	}
 	t.FragmentsLost = e.frags.dropped
 	e.frags.mu.Unlock()
-	now := e.clock()
+	now := time.UnixMilli(e.clock.Load())
 	for _, p := range e.pools {
 		t.Pools = append(t.Pools, p.stats(now))
 	}

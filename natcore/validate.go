@@ -3,6 +3,7 @@ package natcore
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -35,6 +36,7 @@ const (
 	defaultShards = 8
 	maxShards     = 256
 	maxTimeout    = 10 * 24 * time.Hour
+	maxHost       = 1024
 )
 
 // complete fills in the defaults of a copied configuration and returns its faults.
@@ -45,6 +47,9 @@ func (c *Config) complete() error {
 	}
 	if c.Log == nil {
 		f.add("Log", "nil", "must accept the records of blocks: logging.Discard runs without records")
+	}
+	if len(c.Host) > maxHost {
+		f.add("Host", c.Host[:16]+"...", fmt.Sprintf("must have at most %d bytes: records are refused else", maxHost))
 	}
 	if c.LogPolicy > CountLoss {
 		f.add("LogPolicy", c.LogPolicy, "must be RefuseBlocks or CountLoss")
@@ -61,6 +66,8 @@ func (c *Config) complete() error {
 	c.completeRules(&f)
 	return errors.Join(f...)
 }
+
+const allSpaces = 1<<portblock.TCP | 1<<portblock.UDP | 1<<portblock.ICMP
 
 func (t *Timeouts) complete(f *faults) {
 	for _, v := range []struct {
@@ -155,13 +162,21 @@ func (c *Config) completePools(f *faults) {
 		if p.Filtering > AddressAndPortDependent {
 			f.add(field("Filtering"), p.Filtering, "must be one of the three behaviours of RFC 4787 section 5")
 		}
-		if p.SubscribersPerAddress < 0 {
-			f.add(field("SubscribersPerAddress"), p.SubscribersPerAddress, "must not be negative; zero means no bound")
+		if p.SubscribersPerAddress < 0 || int64(p.SubscribersPerAddress) > math.MaxUint32 {
+			f.add(field("SubscribersPerAddress"), p.SubscribersPerAddress, "must be from 0 to 4294967295; zero means no bound")
+		}
+		for j, r := range p.Blocks.Reserved {
+			if r.Spaces != 0 && r.Spaces != allSpaces {
+				f.add(field(fmt.Sprintf("Blocks.Reserved[%d].Spaces", j)), r.Spaces, "must be all spaces or zero: a block serves all of them")
+			}
+		}
+		if p.Blocks.Class == portblock.Require {
+			f.add(field("Blocks.Class"), p.Blocks.Class, "must be Ignore or Prefer: no further block can be asked for by class")
 		}
 		if p.Blocks.Scheme != portblock.Contiguous {
 			f.add(field("Blocks.Scheme"), p.Blocks.Scheme, "must be Contiguous: a record names a block by its first and last port")
 		}
-		if p.Blocks.Spaces != 0 && p.Blocks.Spaces != portblock.TCP.Set()|portblock.UDP.Set()|portblock.ICMP.Set() {
+		if p.Blocks.Spaces != 0 && p.Blocks.Spaces != allSpaces {
 			f.add(field("Blocks.Spaces"), p.Blocks.Spaces, "must be all spaces or zero: the engine translates TCP, UDP and ICMP")
 		}
 		p.completeMasks(f, field)
@@ -182,6 +197,9 @@ func (p *PoolConfig) completeMasks(f *faults, field func(string) string) {
 	if p.Select != none && (p.Select.Fields() != flowmask.SrcIP || p.Select.Ones() > flowmask.MaxIndexBits || p.Select.Is6()) {
 		f.add(field("Select"), p.Select, "must have src-ip as its only field, IPv4, with at most 24 bits")
 	}
+	if p.Select != none && p.SubscribersPerAddress != 0 {
+		f.add(field("SubscribersPerAddress"), p.SubscribersPerAddress, "must be zero where Select chooses the address")
+	}
 	if p.Remotes == none {
 		return
 	}
@@ -193,9 +211,6 @@ func (p *PoolConfig) completeMasks(f *faults, field func(string) string) {
 	}
 	if p.Mapping == AddressDependent {
 		f.add(field("Mapping"), p.Mapping, "must not be AddressDependent where Remotes makes classes: a class may depend on the port")
-	}
-	if p.SubscribersPerAddress != 0 {
-		f.add(field("SubscribersPerAddress"), p.SubscribersPerAddress, "must be zero where Select chooses the address")
 	}
 }
 

@@ -310,12 +310,17 @@ func (b *builder) sets() {
 	p.leftoverDynamic = b.leftovers(false)
 	b.m.slots = uint64(p.c)
 	for slot := range p.c {
-		if p.size(slot) == 0 {
-			b.faults.add("FirstSlot", fmt.Sprint(c.FirstSlot),
-				fmt.Sprintf("every subscriber has a port, but all of set %d are reserved", slot+p.firstSlot),
-				"raise FirstSlot to ceil(N/2^m) (RFC 7597 appendix B.1), or reserve less")
-			return
+		if p.size(slot) > 0 {
+			continue
 		}
+		field, value := "FirstSlot", c.FirstSlot
+		fix := "raise FirstSlot to ceil(N/2^m) (RFC 7597 appendix B.1), or reserve less"
+		if c.Algorithm == GMA { // which has no FirstSlot
+			field, value = "SharingRatio", c.SharingRatio
+			fix = "lower SharingRatio or DynamicFactor so that sets have more ports (port 0 is always reserved), or reserve less"
+		}
+		b.faults.add(field, fmt.Sprint(value), fmt.Sprintf("every subscriber has a port, but all of set %d are reserved", slot+p.firstSlot), fix)
+		return
 	}
 }
 

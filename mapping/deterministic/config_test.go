@@ -22,50 +22,60 @@ func TestH54_config_faults(t *testing.T) {
 		field string
 		edit  func(*Config)
 	}{
-		"name":                   {"Name", func(c *Config) { c.Name = "\xff" }},
-		"no internal":            {"Internal", func(c *Config) { c.Internal = nil }},
-		"no external":            {"External", func(c *Config) { c.External = nil }},
-		"invalid span":           {"Internal[1]", func(c *Config) { c.Internal = append(c.Internal, Span{}) }},
-		"first span invalid":     {"Internal[0]", func(c *Config) { c.Internal = []Span{{}, c.Internal[0]} }},
-		"mixed internal":         {"Internal[1]", func(c *Config) { c.Internal = append(c.Internal, Spans("2001:db8::/64")...) }},
-		"mixed external":         {"External[1]", func(c *Config) { c.External = append(c.External, Spans("2001:db8::1")...) }},
-		"mixed exclusion":        {"InternalExclude[0]", func(c *Config) { c.InternalExclude = Spans("2001:db8::1") }},
-		"all excluded":           {"Internal", func(c *Config) { c.InternalExclude = Spans("10.0.0.0/8") }},
-		"all external excluded":  {"External", func(c *Config) { c.ExternalExclude = Spans("192.0.2.0/24") }},
-		"bits":                   {"SubscriberBits", func(c *Config) { c.SubscriberBits = 33 }},
-		"negative bits":          {"SubscriberBits", func(c *Config) { c.SubscriberBits = -1 }},
-		"unaligned":              {"Internal[0]", func(c *Config) { c.Internal, c.SubscriberBits = Spans("10.0.0.1-10.0.0.8"), 30 }},
-		"too many subscribers":   {"Internal", func(c *Config) { c.Internal, c.SubscriberBits = Spans("2001:db8::/32"), 128 }},
-		"too many externals":     {"External", func(c *Config) { c.External = Spans("2001:db8::/64") }},
-		"algorithm":              {"Algorithm", func(c *Config) { c.Algorithm = 200 }},
-		"remainder":              {"Remainder", func(c *Config) { c.Remainder = 9 }},
-		"negative C":             {"SharingRatio", func(c *Config) { c.SharingRatio = -1 }},
-		"C too large":            {"SharingRatio", func(c *Config) { c.SharingRatio = 65000 }},
-		"P too large":            {"SharingRatio", func(c *Config) { c.PortsPerSubscriber = 64513 }},
-		"D too large":            {"SharingRatio", func(c *Config) { c.DynamicFactor = 65000 }},
-		"C and P too large":      {"SharingRatio", func(c *Config) { c.SharingRatio, c.PortsPerSubscriber = 64, 1009 }},
-		"pool too small":         {"External", func(c *Config) { c.SharingRatio = 63 }},
-		"M below P":              {"MaxPorts", func(c *Config) { c.MaxPorts = 999 }},
-		"invalid reserved":       {"Reserved[0]", func(c *Config) { c.Reserved = []portblock.Range{{}} }},
-		"all reserved":           {"Reserved", func(c *Config) { c.Reserved = ranges("0-65535") }},
-		"MAP field":              {"PSIDLen", func(c *Config) { c.PSIDLen = 3 }},
-		"MAP offset":             {"PSIDOffset", func(c *Config) { c.PSIDOffset = 3 }},
-		"GMA field":              {"Contiguous", func(c *Config) { c.Contiguous = 3 }},
-		"mask field":             {"PortRangeMask", func(c *Config) { c.PortRangeMask = 3 }},
-		"first slot":             {"FirstSlot", func(c *Config) { c.FirstSlot = 3 }},
-		"group":                  {"GroupSize", func(c *Config) { c.GroupSize = 2 }},
-		"key":                    {"Key", func(c *Config) { c.Key[3] = 1 }},
-		"key per address":        {"KeyPerAddress", func(c *Config) { c.KeyPerAddress = true }},
-		"dynamic ports":          {"DynamicPorts", func(c *Config) { c.Algorithm, c.DynamicPorts = RoundRobin, 1 }},
-		"spread":                 {"Remainder", func(c *Config) { c.Algorithm, c.Remainder = Interlaced, RemainderSpread }},
-		"P of MAP":               {"PortsPerSubscriber", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen, c.PortsPerSubscriber = MAP, 6, 8, 252 }},
-		"a + k":                  {"PSIDLen", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen = MAP, 9, 8 }},
-		"too few PSIDs":          {"External", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen = MAP, 6, 5 }},
-		"ratio beyond PSIDs":     {"SharingRatio", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen, c.SharingRatio = MAP, 6, 6, 65 }},
-		"no PSID left":           {"SharingRatio", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen, c.DynamicFactor = MAP, 6, 6, 64 }},
-		"reserved set":           {"FirstSlot", func(c *Config) { c.Algorithm, c.PSIDLen = MAP, 6 }},
-		"no GMA run":             {"Contiguous", func(c *Config) { c.Algorithm = GMA }},
-		"no GMA row":             {"Contiguous", func(c *Config) { c.Algorithm, c.Contiguous = GMA, 2000 }},
+		"name":                  {"Name", func(c *Config) { c.Name = "\xff" }},
+		"no internal":           {"Internal", func(c *Config) { c.Internal = nil }},
+		"no external":           {"External", func(c *Config) { c.External = nil }},
+		"invalid span":          {"Internal[1]", func(c *Config) { c.Internal = append(c.Internal, Span{}) }},
+		"first span invalid":    {"Internal[0]", func(c *Config) { c.Internal = []Span{{}, c.Internal[0]} }},
+		"mixed internal":        {"Internal[1]", func(c *Config) { c.Internal = append(c.Internal, Spans("2001:db8::/64")...) }},
+		"mixed external":        {"External[1]", func(c *Config) { c.External = append(c.External, Spans("2001:db8::1")...) }},
+		"mixed exclusion":       {"InternalExclude[0]", func(c *Config) { c.InternalExclude = Spans("2001:db8::1") }},
+		"all excluded":          {"Internal", func(c *Config) { c.InternalExclude = Spans("10.0.0.0/8") }},
+		"all external excluded": {"External", func(c *Config) { c.ExternalExclude = Spans("192.0.2.0/24") }},
+		"bits":                  {"SubscriberBits", func(c *Config) { c.SubscriberBits = 33 }},
+		"negative bits":         {"SubscriberBits", func(c *Config) { c.SubscriberBits = -1 }},
+		"unaligned":             {"Internal[0]", func(c *Config) { c.Internal, c.SubscriberBits = Spans("10.0.0.1-10.0.0.8"), 30 }},
+		"too many subscribers":  {"Internal", func(c *Config) { c.Internal, c.SubscriberBits = Spans("2001:db8::/32"), 128 }},
+		"too many externals":    {"External", func(c *Config) { c.External = Spans("2001:db8::/64") }},
+		"algorithm":             {"Algorithm", func(c *Config) { c.Algorithm = 200 }},
+		"remainder":             {"Remainder", func(c *Config) { c.Remainder = 9 }},
+		"negative C":            {"SharingRatio", func(c *Config) { c.SharingRatio = -1 }},
+		"C too large":           {"SharingRatio", func(c *Config) { c.SharingRatio = 65000 }},
+		"P too large":           {"SharingRatio", func(c *Config) { c.PortsPerSubscriber = 64513 }},
+		"D too large":           {"SharingRatio", func(c *Config) { c.DynamicFactor = 65000 }},
+		"C and P too large":     {"SharingRatio", func(c *Config) { c.SharingRatio, c.PortsPerSubscriber = 64, 1009 }},
+		"pool too small":        {"External", func(c *Config) { c.SharingRatio = 63 }},
+		"M below P":             {"MaxPorts", func(c *Config) { c.MaxPorts = 999 }},
+		"invalid reserved":      {"Reserved[0]", func(c *Config) { c.Reserved = []portblock.Range{{}} }},
+		"all reserved":          {"Reserved", func(c *Config) { c.Reserved = ranges("0-65535") }},
+		"MAP field":             {"PSIDLen", func(c *Config) { c.PSIDLen = 3 }},
+		"MAP offset":            {"PSIDOffset", func(c *Config) { c.PSIDOffset = 3 }},
+		"GMA field":             {"Contiguous", func(c *Config) { c.Contiguous = 3 }},
+		"mask field":            {"PortRangeMask", func(c *Config) { c.PortRangeMask = 3 }},
+		"first slot":            {"FirstSlot", func(c *Config) { c.FirstSlot = 3 }},
+		"group":                 {"GroupSize", func(c *Config) { c.GroupSize = 2 }},
+		"key":                   {"Key", func(c *Config) { c.Key[3] = 1 }},
+		"key per address":       {"KeyPerAddress", func(c *Config) { c.KeyPerAddress = true }},
+		"dynamic ports":         {"DynamicPorts", func(c *Config) { c.Algorithm, c.DynamicPorts = RoundRobin, 1 }},
+		"spread":                {"Remainder", func(c *Config) { c.Algorithm, c.Remainder = Interlaced, RemainderSpread }},
+		"P of MAP":              {"PortsPerSubscriber", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen, c.PortsPerSubscriber = MAP, 6, 8, 252 }},
+		"a + k":                 {"PSIDLen", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen = MAP, 9, 8 }},
+		"too few PSIDs":         {"External", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen = MAP, 6, 5 }},
+		"ratio beyond PSIDs":    {"SharingRatio", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen, c.SharingRatio = MAP, 6, 6, 65 }},
+		"no PSID left":          {"SharingRatio", func(c *Config) { c.Algorithm, c.PSIDOffset, c.PSIDLen, c.DynamicFactor = MAP, 6, 6, 64 }},
+		"reserved set":          {"FirstSlot", func(c *Config) { c.Algorithm, c.PSIDLen = MAP, 6 }},
+		"no GMA run":            {"Contiguous", func(c *Config) { c.Algorithm = GMA }},
+		"no GMA row":            {"Contiguous", func(c *Config) { c.Algorithm, c.Contiguous = GMA, 2000 }},
+		"GMA set of port 0": {"SharingRatio", func(c *Config) {
+			c.Algorithm, c.Contiguous, c.SharingRatio, c.Reserved = GMA, 1, 65535, ranges("5")
+		}},
+		"GMA set reserved": {"SharingRatio", func(c *Config) {
+			c.Algorithm, c.Contiguous, c.SharingRatio, c.Reserved = GMA, 1, 30000, ranges("5", "30005")
+		}},
+		"GMA set reserved by D": {"SharingRatio", func(c *Config) {
+			c.Algorithm, c.Contiguous, c.DynamicFactor, c.Reserved = GMA, 1, 30000-64, ranges("5", "30005")
+		}},
+		"mask set reserved":      {"FirstSlot", func(c *Config) { c.Algorithm, c.PortRangeMask, c.Reserved = Mask, 0xfc00, nil }},
 		"no mask":                {"PortRangeMask", func(c *Config) { c.Algorithm = Mask }},
 		"group divides":          {"GroupSize", func(c *Config) { c.Algorithm, c.GroupSize = RoundRobin, 3 }},
 		"P not a multiple":       {"PortsPerSubscriber", func(c *Config) { c.Algorithm, c.PortsPerSubscriber = RoundRobin, 1001 }},
@@ -89,6 +99,18 @@ func TestH54_config_faults(t *testing.T) {
 			require.True(t, slices.Contains(fields, c.field), "%v", err)
 		})
 	}
+}
+
+// What a fault of a GMA map says to do can be done: FirstSlot is not for GMA.
+func TestConfig_GMA_faults_can_be_mended(t *testing.T) {
+	cfg := Config{Internal: Spans("10.0.0.1"), External: Spans("192.0.2.1"), Algorithm: GMA, Contiguous: 1, SharingRatio: 65535, Reserved: ranges("5")}
+	_, err := New(cfg)
+	var f *FieldError
+	require.ErrorAs(t, err, &f)
+	require.Equal(t, [2]string{"SharingRatio", "65535"}, [2]string{f.Field, f.Value})
+	require.NotContains(t, err.Error(), "FirstSlot")
+	cfg.SharingRatio = 32768
+	require.Equal(t, "192.0.2.1:32768", forward(t, mustNew(t, cfg), "10.0.0.1").String())
 }
 
 func TestConfig_all_faults_at_once(t *testing.T) {

@@ -96,7 +96,7 @@ func TestHistory_begin_compares_what_spans_hold(t *testing.T) {
 
 // The log line has all parameters as JSON only where its fields lead to another
 // map, not where a span is spelled otherwise.
-func TestRFC7422_19_log_line_compares_what_spans_hold(t *testing.T) {
+func TestLogLine_compares_what_spans_hold(t *testing.T) {
 	for name, c := range map[string]struct {
 		in, out string
 		tail    bool
