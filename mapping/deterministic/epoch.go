@@ -227,7 +227,7 @@ func (h *History) Epochs() iter.Seq[Epoch] {
 
 // Reverse says who had the external port at the time: one subscriber, or a
 // refusal. ErrNoEpoch: nothing was in force in that external realm. ErrNotInPool:
-// no map in force had the address. ErrReserved, ErrDynamic, ErrUnused: see
+// something was, but no map in force had the address. ErrReserved, ErrDynamic, ErrUnused: see
 // Map.Reverse; Map and Epoch of the answer are set with them too.
 func (h *History) Reverse(externalRealm uint32, external netip.Addr, port uint16, at time.Time) (Answer, error) {
 	external, refusal := external.Unmap(), ErrNoEpoch
@@ -250,7 +250,8 @@ func (h *History) Reverse(externalRealm uint32, external netip.Addr, port uint16
 }
 
 // Forward says what the internal address had at the time. ErrNoEpoch: nothing
-// was in force in that realm. ErrNotSubscriber: no map in force had the address.
+// was in force in that realm. ErrNotSubscriber: something was, but no map in force
+// had the address.
 func (h *History) Forward(realm uint32, internal netip.Addr, at time.Time) (Ports, error) {
 	internal, refusal := internal.Unmap(), ErrNoEpoch
 	for i := range h.epochs {

@@ -152,6 +152,38 @@ func TestHistory_refusals_change_nothing(t *testing.T) {
 	require.Len(t, slices.Collect(h.Epochs()), 3)
 }
 
+// Between two epochs that have an address, the answer says whether the history
+// knows that nobody had it (another map was in force) or is silent.
+func TestHistory_between_epochs(t *testing.T) {
+	east, west := epochConfig("east", "10.0.0.0-10.0.0.3", "192.0.2.1", 4), epochConfig("west", "10.0.1.0-10.0.1.3", "192.0.2.2", 4)
+	v6 := epochConfig("v6", "2001:db8::/62", "2001:db8:1::1", 4)
+	var h History
+	for _, e := range []Epoch{
+		{Number: 1, From: day(1), Until: day(5), Config: east},
+		{Number: 2, From: day(20), Config: east},
+		{Number: 1, From: day(10), Until: day(15), Config: west},
+		{Number: 1, From: day(16), Until: day(17), Config: v6},
+	} {
+		require.NoError(t, h.Add(e))
+	}
+	for at, want := range map[int]struct{ reverse, forward error }{
+		4:  {},
+		7:  {ErrNoEpoch, ErrNoEpoch},
+		10: {ErrNotInPool, ErrNotSubscriber},
+		14: {ErrNotInPool, ErrNotSubscriber},
+		15: {ErrNoEpoch, ErrNoEpoch},
+		16: {ErrNotInPool, ErrNotSubscriber}, // a map of another family is in force
+		18: {ErrNoEpoch, ErrNoEpoch},
+		20: {},
+	} {
+		a, err := h.Reverse(0, addr("192.0.2.1"), 20000, day(at))
+		require.ErrorIs(t, err, want.reverse, "day %d", at)
+		require.Equal(t, err != nil, a == Answer{})
+		_, err = h.Forward(0, addr("10.0.0.1"), day(at))
+		require.ErrorIs(t, err, want.forward, "day %d", at)
+	}
+}
+
 // A number names one epoch of a map for good, whenever the epochs are in force.
 func TestHistory_numbers_are_unique(t *testing.T) {
 	east := func(number uint64, from, until int) Epoch {

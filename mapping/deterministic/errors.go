@@ -22,9 +22,12 @@ var (
 	// ErrUnused says that the port is neither reserved nor dynamic, and that the
 	// formula gives it to nobody: a remainder, or the slot of no subscriber.
 	ErrUnused = errors.New("deterministic: port belongs to no subscriber")
-	// ErrNoEpoch says that no epoch of the history was valid at the time asked
-	// for (on that external address or for that internal address).
-	ErrNoEpoch = errors.New("deterministic: no epoch was valid at that time")
+	// ErrNoEpoch says that no epoch of any map was in force in the realm at the time
+	// asked for: the history is silent about that time. Where some map was in force,
+	// an address that it has not is ErrNotInPool or ErrNotSubscriber, even if an
+	// earlier or a later epoch has it: the history knows that nobody had it then.
+	// End returns ErrNoEpoch if there is nothing to end.
+	ErrNoEpoch = errors.New("deterministic: no epoch was in force at that time")
 	// ErrRealm says that the set has no map in the realm asked for.
 	ErrRealm = errors.New("deterministic: no map in this realm")
 	// ErrTime says that an epoch has no beginning or ends before it begins, or that
