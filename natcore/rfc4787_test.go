@@ -584,3 +584,31 @@ func TestATK_12_Spoofed(t *testing.T) {
 	}
 	require.EqualValues(t, 1, n.Stats().Mappings)
 }
+
+// TestATK_08_StrangersKeepNothingAlive: who writes to a mapping from ever new ports does not keep it beyond the idle time after the internal host's last packet.
+func TestATK_08_StrangersKeepNothingAlive(t *testing.T) {
+	for _, k := range []kind{udp, tcp} {
+		n := newNAT(t)
+		e := n.out(t, k, a40000, s1p1)
+		for i := range 40 {
+			n.wait(30 * time.Second)
+			n.expire()
+			_, _, _ = n.in(t, k, endpoint(stranger, 1000+i), e, tcpFlags{syn: true, seq: 1})
+		}
+		require.False(t, n.passes(t, k, s1p1, e, a40000), "%v: 20 minutes after the last outbound packet", k)
+	}
+}
+
+// TestExpiryDoesNotWaitForExpire: a session whose time is over takes no packet of either direction, found by Expire or not.
+func TestExpiryDoesNotWaitForExpire(t *testing.T) {
+	n := newNAT(t)
+	e := n.out(t, udp, a40000, s1p1)
+	n.wait(300 * time.Second)
+	require.False(t, n.passes(t, udp, s1p1, e, a40000))
+	n = newNAT(t)
+	c := n.connection().play(t, handshake+"<R")
+	n.wait(1000 * time.Second)
+	verdict, _ := c.try(t, "<D")
+	require.Equal(t, natcore.Drop, verdict)
+	require.NotEqual(t, "established", c.state())
+}

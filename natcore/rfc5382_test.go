@@ -410,3 +410,40 @@ func TestATK_05_ResetIsOfTheSession(t *testing.T) {
 	require.Equal(t, "established", other.state())
 	require.EqualValues(t, 1, n.Stats().Mappings)
 }
+
+// again starts a new connection on the endpoints of an old one: both ends choose new numbers.
+func (c *connection) again() *connection {
+	for d := range c.next {
+		c.next[d] += 1 << 28
+		c.last[d] = c.next[d]
+	}
+	return c
+}
+
+// TestB51_NewConnectionOnOldEndpoints: a connection on the endpoints of one that was reset, refused or never answered is tracked as any other.
+//
+// Rows: 5382-05.
+func TestB51_NewConnectionOnOldEndpoints(t *testing.T) {
+	for name, before := range map[string]string{
+		"reset by the server": handshake + ">D <R",
+		"reset by the client": handshake + ">D >R",
+		"refused":             ">S <RA",
+		"unanswered":          ">S",
+		"closed":              handshake + ">FA <FA >A",
+		"forgotten":           handshake,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNAT(t)
+			c := n.connection().play(t, before)
+			n.wait(time.Second)
+			c.again().play(t, handshake+">D <D >A")
+			require.Equal(t, "established", c.state())
+			for range 40 { // under traffic it lives on
+				n.wait(10 * time.Second)
+				n.expire()
+				c.play(t, ">D <A")
+			}
+			n.lasts(t, 7440*time.Second)
+		})
+	}
+}

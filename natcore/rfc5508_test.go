@@ -309,3 +309,38 @@ func TestATK_02_NoAnswersOfItsOwn(t *testing.T) {
 	require.Equal(t, icmpError(t, stranger, hostA, 3, 4, mtu, sent[:28]), b)
 	ping()
 }
+
+// TestRFC5508_10c_Obsolete: source quench and information requests are not translated.
+func TestRFC5508_10c_Obsolete(t *testing.T) {
+	n := newNAT(t)
+	left := build(t, udp, a40000, s1p1, nil, tcpFlags{})
+	_, _ = n.Outbound(left, n.now)
+	for name, b := range map[string][]byte{
+		"source quench":       icmpError(t, router, read(t, left).src.Addr(), 4, 0, [4]byte{}, left),
+		"information request": message(t, hostA, server1, 15, 7, nil),
+	} {
+		d := natcore.Inbound
+		if b[20] == 15 {
+			d = natcore.Outbound
+		}
+		batch := []natcore.Packet{{Bytes: b, Direction: d}}
+		n.Process(batch, n.now)
+		require.Equal(t, natcore.Drop, batch[0].Verdict, name)
+		require.Equal(t, natcore.ReasonICMPType, batch[0].Reason, name)
+	}
+}
+
+// TestRFC5508_10j_SourceRoute: an ICMP message with a source route would tell internal addresses: it does not leave.
+func TestRFC5508_10j_SourceRoute(t *testing.T) {
+	for _, option := range []byte{131, 137} {
+		n := newNAT(t)
+		echo := build(t, icmp, a40000, endpoint(server1, 0), nil, tcpFlags{})
+		b := append(append(bytes.Clone(echo[:20]), option, 7, 4, 10, 0, 0, 1, 0), echo[20:]...)
+		b[0] = 0x47
+		b[2], b[3], b[10], b[11] = 0, byte(len(b)), 0, 0
+		c := ^sum(b[:28], 0)
+		b[10], b[11] = byte(c>>8), byte(c)
+		verdict, _ := n.Outbound(b, n.now)
+		require.Equal(t, natcore.Drop, verdict)
+	}
+}

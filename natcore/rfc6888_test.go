@@ -361,3 +361,20 @@ func TestRFC6888_13_BlocksAreFilled(t *testing.T) {
 	require.Len(t, n.log.Records(), 4)
 	require.EqualValues(t, 4, n.Stats().Pools[0].BlocksHeating)
 }
+
+// TestRFC6888_06_Bypass: exempted traffic passes untouched and without state, out and back.
+func TestRFC6888_06_Bypass(t *testing.T) {
+	n := newNAT(t, func(c *natcore.Config) {
+		c.Rules = []natcore.Rule{{Remote: netip.MustParsePrefix("198.51.100.20/32"), Action: natcore.Exempt}, {Pool: "cgn"}}
+	})
+	for _, p := range []natcore.Packet{
+		{Bytes: build(t, udp, a40000, s2p1, nil, tcpFlags{}), Direction: natcore.Outbound},
+		{Bytes: build(t, udp, s2p1, a40000, nil, tcpFlags{}), Direction: natcore.Inbound},
+	} {
+		batch := []natcore.Packet{{Bytes: bytes.Clone(p.Bytes), Direction: p.Direction}}
+		n.Process(batch, n.now)
+		require.Equal(t, natcore.Bypass, batch[0].Verdict, "%v: %v", p.Direction, batch[0].Reason)
+		require.Equal(t, p.Bytes, batch[0].Bytes)
+	}
+	require.Zero(t, n.Stats().Mappings)
+}
