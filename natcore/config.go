@@ -46,8 +46,8 @@ type Config struct {
 	// LogPolicy says what happens when Log refuses a record. Default: RefuseBlocks.
 	LogPolicy LogPolicy
 
-	// AdmitNonSYN makes an outbound TCP segment without SYN open a session, as
-	// after a restart. Inbound ones, and those that hairpin to a host, never do.
+	// AdmitNonSYN makes an outbound TCP segment without SYN open a session, and
+	// lets an inbound one in by its mapping, for connections that began before the engine did. RST and FIN never do.
 	// Default: such a segment is dropped (RFC 6146 section 3.5.2.2, ATK-03 in CONFORMANCE.md).
 	AdmitNonSYN bool
 

@@ -85,7 +85,7 @@ func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Spa
 	if !p.admits(s.table, space, external, remote, class) {
 		return mapping.Endpoint{}, 0, ReasonFiltered
 	}
-	if h.Kind == rewrite.KindQueryReply || h.Kind == rewrite.KindTCP && !initial(h) {
+	if h.Kind == rewrite.KindQueryReply || h.Kind == rewrite.KindTCP && !e.begins(h) {
 		return mapping.Endpoint{}, 0, ReasonNoSession
 	}
 	return m.Internal, m.Realm, ReasonNone

@@ -140,7 +140,8 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	return external, opened, why
 }
 
-// begins reports whether an outbound packet may make a mapping.
+// begins reports whether a packet of no session may be the first of one: an outbound one then makes a
+// mapping, an inbound one passes by it.
 func (e *Engine) begins(h *rewrite.Packet4) bool {
 	switch h.Kind {
 	case rewrite.KindQueryReply:
@@ -187,7 +188,7 @@ func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
 	case space == portblock.ICMP:
 		// One identifier cannot serve both hosts; only Basic NAT hairpins queries (RFC 5508 REQ-7).
 		return ReasonNoMapping
-	case space == portblock.TCP && !initial(h):
+	case space == portblock.TCP && !c.e.begins(h):
 		return ReasonNoSession // nobody lets such a segment in without a session
 	}
 	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
