@@ -327,7 +327,7 @@ func (b *builder) sets() {
 // check compares what was derived: capacity, M, and the limits of the keys.
 func (b *builder) check() {
 	c, m := &b.cfg, &b.m
-	if have, want := m.capacity(), m.in.total; want > have {
+	if have, want := m.Capacity(), m.in.total; want > have {
 		b.faults.add("External", fmt.Sprintf("%d addresses", m.ext.total),
 			fmt.Sprintf("%d subscribers at %d an address need %d addresses", want, c.SharingRatio, (want+uint64(c.SharingRatio)-1)/uint64(c.SharingRatio)),
 			fmt.Sprintf("add external addresses, or allow a SharingRatio of %d", b.derivedRatio()))
@@ -348,7 +348,7 @@ func (b *builder) keys() {
 	c, m := &b.cfg, &b.m
 	switch {
 	case c.Algorithm == Random:
-		m.perm = newPermutation(c.Key, m.capacity())
+		m.perm = newPermutation(c.Key, m.Capacity())
 	case c.Algorithm == Crypto && !c.KeyPerAddress:
 		m.keys = []feistel{*newFeistel(c.Key)}
 	case c.Algorithm == Crypto:

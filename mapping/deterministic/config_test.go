@@ -168,7 +168,7 @@ func TestH5_top_of_the_space_and_limits(t *testing.T) {
 	m = mustNew(t, Config{Internal: Spans("ffff:ffff:ffff:ffff::/64"), External: Spans("0.0.0.0/0")})
 	require.Equal(t, uint64(1)<<32, m.Externals())
 	require.Equal(t, "ffff:ffff:ffff:ffff::/64", reverse(t, m, "0.0.0.0:65535"))
-	require.Equal(t, ErrUnused.Error(), reverse(t, m, "255.255.255.255:65535"))
+	require.Equal(t, ErrEmptySlot.Error(), reverse(t, m, "255.255.255.255:65535"))
 	m = mustNew(t, Config{Internal: Spans("2001:db8::/16"), External: Spans("0.0.0.0/0"), SubscriberBits: 62, Algorithm: Random})
 	require.Equal(t, uint64(1)<<46, m.Subscribers())
 	require.Equal(t, 1<<14, m.Ratio())

@@ -8,7 +8,7 @@
 //   - Map: internal prefixes or ranges of any sizes, with holes, onto any mix of
 //     external addresses. Forward gives the Ports of a subscriber; Reverse gives
 //     the subscriber of a port, or says why there is none: ErrReserved,
-//     ErrDynamic, ErrUnused, ErrNotInPool. A subscriber is an IPv4 address or an
+//     ErrDynamic, ErrUnused (ErrRemainder or ErrEmptySlot), ErrNotInPool. A subscriber is an IPv4 address or an
 //     IPv6 prefix of any length, so NAT64 and DS-Lite use the same maps.
 //   - Set: up to thousands of maps, keyed by realm, none of which overlap.
 //   - Rule: the Basic Mapping Rule of MAP-E and MAP-T (RFC 7597, RFC 7599).

@@ -29,7 +29,8 @@ func (e *Epoch) meets(o *Epoch) bool {
 	return (o.Until.IsZero() || e.From.Before(o.Until)) && (e.Until.IsZero() || o.From.Before(e.Until))
 }
 
-// Answer is what a History knows about an external endpoint at a time.
+// Answer is what a History knows about an external endpoint or an internal address
+// at a time.
 type Answer struct {
 	Subscriber netip.Prefix
 	Map        string // name of the map
@@ -253,6 +254,13 @@ func (h *History) Reverse(externalRealm uint32, external netip.Addr, port uint16
 // was in force in that realm. ErrNotSubscriber: something was, but no map in force
 // had the address.
 func (h *History) Forward(realm uint32, internal netip.Addr, at time.Time) (Ports, error) {
+	_, ports, err := h.ForwardAnswer(realm, internal, at)
+	return ports, err
+}
+
+// ForwardAnswer is Forward that also says who was asked for and which epoch
+// answered, as Reverse does. The Answer is zero with a refusal.
+func (h *History) ForwardAnswer(realm uint32, internal netip.Addr, at time.Time) (Answer, Ports, error) {
 	internal, refusal := internal.Unmap(), ErrNoEpoch
 	for i := range h.epochs {
 		e := &h.epochs[i]
@@ -265,11 +273,12 @@ func (h *History) Forward(realm uint32, internal netip.Addr, at time.Time) (Port
 			if m.cfg.KeyPerAddress { // with its tables, because Ports uses them often
 				var err error
 				if m, err = New(m.cfg); err != nil {
-					return Ports{}, err
+					return Answer{}, Ports{}, err
 				}
 			}
-			return m.ports(n), nil
+			a := Answer{Subscriber: m.Subscriber(n), Map: e.Config.Name, Realm: realm, Epoch: e.Number}
+			return a, m.ports(n), nil
 		}
 	}
-	return Ports{}, refusal
+	return Answer{}, Ports{}, refusal
 }

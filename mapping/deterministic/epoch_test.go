@@ -64,6 +64,7 @@ func TestHistory_reverse_takes_a_time(t *testing.T) {
 			{day(10).Add(-1), "192.0.2.1", 20000, "10.0.0.1/32", 1, nil},
 			{day(10), "192.0.2.1", 20000, "10.0.0.2/32", 2, nil},
 			{day(10), "192.0.2.1", 60000, "", 2, ErrUnused},
+			{day(10), "192.0.2.1", 60000, "", 2, ErrEmptySlot},
 			{day(10), "192.0.2.1", 22, "", 2, ErrReserved},
 			{day(20).Add(-1), "192.0.2.1", 20000, "10.0.0.2/32", 2, nil},
 			{day(20), "192.0.2.1", 20000, "", 0, ErrNotInPool},

@@ -6,8 +6,9 @@ import (
 	"net/netip"
 )
 
-// Refusals of Forward and Reverse. They are returned bare, so the look-ups
-// allocate nothing when they refuse either; test them with errors.Is.
+// Refusals of Forward and Reverse. The look-ups return these values themselves and
+// allocate nothing when they refuse either; test them with errors.Is, because one
+// may match another.
 var (
 	// ErrNotSubscriber says that the internal address belongs to no subscriber
 	// of the map: outside every internal span, excluded, or a boundary address.
@@ -20,16 +21,25 @@ var (
 	// in the log, not in the formula (RFC 7422 section 2, step 4).
 	ErrDynamic = errors.New("deterministic: port is in the dynamic range, ask the log")
 	// ErrUnused says that the port is neither reserved nor dynamic, and that the
-	// formula gives it to nobody: a remainder, or the slot of no subscriber.
+	// formula gives it to nobody. A map returns one of the next two, which both
+	// match it; Rule.Reverse returns it as it is.
 	ErrUnused = errors.New("deterministic: port belongs to no subscriber")
+	// ErrRemainder is the ErrUnused of a port that is in no slot: the division leaves
+	// it over, or it is in a set below FirstSlot or behind the last slot
+	// (Stats.Remainder).
+	ErrRemainder = fmt.Errorf("%w: it is in no slot", ErrUnused)
+	// ErrEmptySlot is the ErrUnused of a port whose slot waits for a subscriber: the
+	// map has fewer Subscribers than Capacity (Stats.Empty).
+	ErrEmptySlot = fmt.Errorf("%w: its slot is empty", ErrUnused)
 	// ErrNoEpoch says that no epoch of any map was in force in the realm at the time
 	// asked for: the history is silent about that time. Where some map was in force,
 	// an address that it has not is ErrNotInPool or ErrNotSubscriber, even if an
 	// earlier or a later epoch has it: the history knows that nobody had it then.
 	// End returns ErrNoEpoch if there is nothing to end.
 	ErrNoEpoch = errors.New("deterministic: no epoch was in force at that time")
-	// ErrRealm says that the set has no map in the realm asked for.
-	ErrRealm = errors.New("deterministic: no map in this realm")
+	// ErrRealm says that the set has no map in the realm asked for, or none whose
+	// addresses on that side are of the family asked for.
+	ErrRealm = errors.New("deterministic: no map of that address family in this realm")
 	// ErrTime says that an epoch has no beginning or ends before it begins, or that
 	// the epochs of one map overlap in time.
 	ErrTime = errors.New("deterministic: times are out of order")

@@ -61,6 +61,8 @@ func ExampleMap_Reverse() {
 			fmt.Println(port, "look in the log")
 		case errors.Is(err, deterministic.ErrReserved):
 			fmt.Println(port, "nobody ever has it")
+		case errors.Is(err, deterministic.ErrUnused): // ErrEmptySlot or ErrRemainder
+			fmt.Println(port, err)
 		default:
 			fmt.Println(port, sub)
 		}
@@ -172,6 +174,28 @@ func ExampleHistory() {
 	// Output:
 	// edge 1 10.0.0.1/32 <nil>
 	// edge 2 10.0.0.2/32 <nil>
+}
+
+// The other direction names the epoch, too.
+func ExampleHistory_ForwardAnswer() {
+	var h deterministic.History
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	_, _ = h.Begin(begin, deterministic.Config{Name: "edge", Internal: deterministic.Spans("10.0.0.0-10.0.0.3"), External: deterministic.Spans("192.0.2.1")})
+	a, ports, err := h.ForwardAnswer(0, netip.MustParseAddr("10.0.0.2"), begin.AddDate(5, 0, 0))
+	fmt.Println(a.Map, a.Epoch, a.Subscriber, ports, err)
+	// Output:
+	// edge 1 10.0.0.2/32 192.0.2.1:33280-49407 <nil>
+}
+
+// Ports say which map of a set gave them.
+func ExamplePorts_Map() {
+	a, _ := deterministic.New(deterministic.Config{Name: "north", Internal: deterministic.Spans("10.0.0.0/24"), External: deterministic.Spans("192.0.2.0/31")})
+	b, _ := deterministic.New(deterministic.Config{Name: "south", Internal: deterministic.Spans("10.0.1.0/24"), External: deterministic.Spans("192.0.2.2/31")})
+	set, _ := deterministic.NewSet(a, b)
+	ports, _ := set.Forward(0, netip.MustParseAddr("10.0.1.7"))
+	fmt.Println(ports.Map().Name(), ports)
+	// Output:
+	// south 192.0.2.2:4072-4579
 }
 
 // Before a change: which ports would change owner while they should rest?

@@ -54,7 +54,8 @@ func (m *Map) ports(i uint64) Ports {
 
 // Reverse returns the subscriber that has the external port: a full-length
 // prefix for one address, else a prefix of SubscriberBits. Else it refuses:
-// ErrNotInPool, ErrReserved, ErrDynamic or ErrUnused. It allocates nothing.
+// ErrNotInPool, ErrReserved, ErrDynamic, or an ErrUnused that is ErrRemainder or
+// ErrEmptySlot. It allocates nothing.
 func (m *Map) Reverse(external netip.Addr, port uint16) (netip.Prefix, error) {
 	e, ok := m.ext.find(external.Unmap())
 	if !ok {
@@ -77,14 +78,14 @@ func (m *Map) owner(e uint64, port uint16) (uint64, error) {
 	case classDynamic:
 		return 0, ErrDynamic
 	case classLeft:
-		return 0, ErrUnused
+		return 0, ErrRemainder
 	}
 	i := unit*m.slots + uint64(slot)
 	if m.perm != nil {
 		i = m.perm.inverse(i)
 	}
 	if i >= m.in.total {
-		return 0, ErrUnused
+		return 0, ErrEmptySlot
 	}
 	return i, nil
 }
@@ -126,6 +127,10 @@ func (m *Map) key(e uint64) *feistel {
 
 // Subscribers returns the number of subscribers.
 func (m *Map) Subscribers() uint64 { return m.in.total }
+
+// Capacity returns the number of slots, which is the number of subscribers that
+// the external addresses have room for: at least Subscribers.
+func (m *Map) Capacity() uint64 { return m.ext.total / m.group * m.slots }
 
 // Subscriber returns the subscriber with number i, from 0 to Subscribers()-1, or
 // the invalid prefix if there is none.

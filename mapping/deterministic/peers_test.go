@@ -99,7 +99,7 @@ func TestB5_what_det44_gets_wrong(t *testing.T) {
 	m := mustNew(t, Config{Internal: Spans("10.0.0.0/30"), External: Spans("192.0.2.0/24"), IncludeBoundaryAddresses: true})
 	require.Equal(t, 1, m.Ratio())
 	require.Equal(t, "192.0.2.3:1024-65535", forward(t, m, "10.0.0.3").String())
-	require.Equal(t, ErrUnused.Error(), reverse(t, m, "192.0.2.4:2000"))
+	require.Equal(t, ErrEmptySlot.Error(), reverse(t, m, "192.0.2.4:2000"))
 
 	m = mustNew(t, Config{Internal: Spans("172.16.255.0/24"), External: Spans("172.17.255.50/32"), IncludeBoundaryAddresses: true})
 	require.Equal(t, ErrReserved.Error(), reverse(t, m, "172.17.255.50:80"), "VPP answers 172.16.254.253")

@@ -21,6 +21,10 @@ type Ports struct {
 	slot uint32 // slot on the address or in the group
 }
 
+// Map returns the map that gave the ports, so the answers of a Set say which of its
+// maps it was; nil for the zero Ports.
+func (p Ports) Map() *Map { return p.m }
+
 // Len returns the number of ports (on all addresses together).
 func (p Ports) Len() int {
 	if p.m == nil {

@@ -132,7 +132,7 @@ func checkMap(t require.TestingT, cfg Config, m *Map, g *golden) {
 				// between classes.
 				if err == nil {
 					got[number[sub]]++
-				} else if err != ErrUnused {
+				} else if err != ErrEmptySlot {
 					t.Errorf("%v:%d: %v", a, p, err)
 					t.FailNow()
 				}
@@ -152,8 +152,10 @@ func checkMap(t require.TestingT, cfg Config, m *Map, g *golden) {
 				wantErr = ErrReserved
 			case who == goldDynamic:
 				wantErr = ErrDynamic
+			case who == goldUnused:
+				wantErr = ErrRemainder
 			default:
-				wantErr = ErrUnused
+				wantErr = ErrEmptySlot
 			}
 			if err != wantErr {
 				t.Errorf("%v:%d: %v, model says %v", a, p, err, wantErr)

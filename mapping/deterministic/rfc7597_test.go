@@ -174,7 +174,7 @@ func TestRFC7597_08_first_slot_is_kept_out(t *testing.T) {
 		want := ErrDynamic.Error()
 		switch {
 		case psid < 2:
-			want = ErrUnused.Error()
+			want = ErrRemainder.Error()
 		case psid < 12:
 			want = fmt.Sprintf("10.0.0.%d/32", psid-2)
 		}
@@ -251,7 +251,7 @@ func TestRFC7597_11_examples_4_and_5(t *testing.T) {
 	require.NoError(t, err)
 	m := mustNew(t, mc)
 	require.Equal(t, "2001:db8:12:3400::/56", reverse(t, m, "192.0.2.18:1232"))
-	require.Equal(t, ErrUnused.Error(), reverse(t, m, "192.0.2.18:1236"))
+	require.Equal(t, ErrRemainder.Error(), reverse(t, m, "192.0.2.18:1236"))
 }
 
 func TestRFC7597_13_ea_bits(t *testing.T) {

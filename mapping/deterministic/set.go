@@ -45,7 +45,7 @@ func (s *Set) Maps() []*Map { return slices.Clone(s.maps) }
 
 // Forward finds the map of the internal address and asks it. ErrRealm if the
 // realm has no map of that family, ErrNotSubscriber if no map of it has the
-// address.
+// address. Ports.Map says which map answered.
 func (s *Set) Forward(realm uint32, internal netip.Addr) (Ports, error) {
 	m, ok := s.internal.find(realm, internal.Unmap())
 	switch {

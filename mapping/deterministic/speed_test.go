@@ -190,13 +190,20 @@ func TestCallsAllocateNothing(t *testing.T) {
 		outside := p.At(3)
 		stranger := addr("198.18.0.1")
 		for name, call := range map[string]func(){
-			"Forward":             func() { sinkPorts, sinkErr = m.Forward(inside) },
-			"Forward refused":     func() { sinkPorts, sinkErr = m.Forward(stranger) },
-			"Reverse":             func() { sinkPrefix, sinkErr = m.Reverse(outside.Addr(), outside.Port()) },
-			"Reverse reserved":    func() { sinkPrefix, sinkErr = m.Reverse(outside.Addr(), 0) },
-			"Reverse refused":     func() { sinkPrefix, sinkErr = m.Reverse(stranger, 0) },
-			"Number":              func() { _, sinkErr = m.Number(inside) },
-			"Ports.External":      func() { sinkAddr = p.External() },
+			"Forward":          func() { sinkPorts, sinkErr = m.Forward(inside) },
+			"Forward refused":  func() { sinkPorts, sinkErr = m.Forward(stranger) },
+			"Reverse":          func() { sinkPrefix, sinkErr = m.Reverse(outside.Addr(), outside.Port()) },
+			"Reverse reserved": func() { sinkPrefix, sinkErr = m.Reverse(outside.Addr(), 0) },
+			"Reverse refused":  func() { sinkPrefix, sinkErr = m.Reverse(stranger, 0) },
+			"Number":           func() { _, sinkErr = m.Number(inside) },
+			"Ports.External":   func() { sinkAddr = p.External() },
+			"Reverse all ports": func() {
+				for port := 0; port < 65536; port += 4099 { // whatever the refusal
+					sinkPrefix, sinkErr = m.Reverse(m.External(m.Externals()-1), uint16(port))
+				}
+			},
+			"Map.Capacity":        func() { sinkPort = uint16(m.Capacity()) },
+			"Ports.Map":           func() { _ = p.Map() },
 			"Ports.Len":           func() { sinkPort = uint16(p.Len()) },
 			"Ports.At":            func() { sinkAddr = p.At(5).Addr() },
 			"Ports.Index":         func() { _, _ = p.Index(outside.Addr(), outside.Port()) },

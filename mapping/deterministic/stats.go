@@ -24,7 +24,7 @@ func (m *Map) Stats() Stats {
 	s := Stats{
 		Subscribers: m.in.total,
 		Externals:   m.ext.total,
-		Capacity:    m.capacity(),
+		Capacity:    m.Capacity(),
 		Ports:       m.ext.total * 65536,
 	}
 	s.MinPorts, s.MaxPorts = m.sizes()
@@ -43,9 +43,6 @@ func (m *Map) PortsPerSubscriber() int {
 	least, _ := m.sizes()
 	return least
 }
-
-// capacity returns the number of subscriber slots.
-func (m *Map) capacity() uint64 { return m.ext.total / m.group * m.slots }
 
 // count returns the number of ports of each class on one address.
 func (p *plan) count() (n [4]uint64) {
@@ -110,8 +107,8 @@ func (m *Map) assigned(perAddress uint64) uint64 {
 		return n
 	}
 	first, end, all := uint64(0), m.in.total, uint64(0)
-	if empty := m.capacity() - m.in.total; empty < m.in.total {
-		first, end, all = m.in.total, m.capacity(), m.ext.total*perAddress
+	if empty := m.Capacity() - m.in.total; empty < m.in.total {
+		first, end, all = m.in.total, m.Capacity(), m.ext.total*perAddress
 	}
 	n := uint64(0)
 	for i := first; i < end; i++ {
