@@ -158,8 +158,8 @@ func (s *sideOf) sort(field string, faults *faultList) {
 // number returns the number of an endpoint.
 func (s *sideOf) number(ap netip.AddrPort) (uint64, bool) {
 	a, port := ap.Addr().Unmap(), uint32(ap.Port())
-	if !a.IsValid() || a.Is4() != s.is4 || a.Zone() != "" {
-		return 0, false
+	if !a.IsValid() || a.Is4() != s.is4 || a.Zone() != "" || len(s.byKey) == 0 {
+		return 0, false // byKey is empty where exclusions leave nothing
 	}
 	key := u128Of(a)
 	lo, hi := 0, len(s.byKey)
