@@ -35,14 +35,15 @@
 // being rehashed as a whole: the most that an insertion does is to move 768 entries, or to double a
 // directory of four bytes a segment. Hashes are keyed (ATK-17 in CONFORMANCE.md).
 //
-//	bytes    32 an entry: 64 a session and 64 a mapping, at loads from 0.375 to 0.75
+//	bytes    32 an entry: 64 a session and 64 a mapping, at loads from 0.375 to 0.75; segments are not given back
 //
 // # Time
 //
 // The caller passes the time as a Tick: milliseconds, modulo 2^32. An entry keeps when it was last
 // refreshed; its end is that time plus the idle time of its phase, so new timeouts count at once. Expire
-// walks the table in steps and removes what is over; each entry must be met within 24 days for ticks to keep their order. An
-// outbound packet does not find a session that is over; an inbound one finds it until Expire has passed.
+// walks the table in steps and removes what is over. Advance keeps all times within ten days of each other, however
+// long the pauses. An outbound packet does not find a session that is over; an inbound one does not where the
+// remote end was silent too, else it finds it until Expire has passed.
 //
 // # TCP
 //
@@ -57,7 +58,7 @@
 //   - An internal endpoint has at most one mapping in a scope, an external one at most one in a class.
 //   - A session has its mapping, and the mapping counts its sessions.
 //   - A mapping without sessions and without a lifetime is removed by Leave or Expire.
-//   - Packets that are out of window, RSTs, and packets after both FINs do not extend a session.
+//   - RSTs, inbound packets that are out of window, and packets after both FINs do not extend a session.
 //
 // # Sources
 //

@@ -48,6 +48,8 @@
 //     leaves the block with its subscriber until the record is accepted.
 //   - A refusal changes no state and has a reason; nothing that lives is evicted for something new (RFC 6888 REQ-11).
 //   - Checksums that were right stay right, wrong ones stay wrong.
+//   - A packet from outside makes no state, but for a fragment that waits: it is of a known session, or passes by a mapping's
+//     filtering, or is dropped. The internal host's answer makes the session.
 //   - A packet of a known session allocates no memory and calls no interface.
 //
 // # Sources
