@@ -114,10 +114,6 @@ func newSide(field string, list []Endpoints, exclude []Span, faults *faultList) 
 			s.total += seg.n * uint64(width)
 		}
 	}
-	if s.total == 0 {
-		faults.add(field, "no endpoint", "exclusions leave at least one", "remove an exclusion")
-		return s
-	}
 	s.sort(field, faults)
 	return s
 }
