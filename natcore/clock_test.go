@@ -201,7 +201,9 @@ func TestThirtyDaysOneWay(t *testing.T) {
 
 // TestOverWithoutExpire: a session whose idle time is over carries no outbound packet, though Expire never ran.
 func TestOverWithoutExpire(t *testing.T) {
-	n := newNAT(t, func(c *natcore.Config) { c.Pools[0].Blocks.HoldDown, c.Pools[0].Blocks.GuardTime = portblock.Off, portblock.Off })
+	n := newNAT(t, func(c *natcore.Config) {
+		c.Pools[0].Blocks.HoldDown, c.Pools[0].Blocks.GuardTime = portblock.Off, portblock.Off
+	})
 	for i, life := range []time.Duration{300 * time.Second, 240 * time.Second, 60 * time.Second} {
 		k := kind(i)
 		n.out(t, k, endpoint(hostA, 5000), endpoint(server1, 80))
