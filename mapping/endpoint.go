@@ -15,7 +15,7 @@ func EndpointOf(a netip.AddrPort) (e Endpoint, ok bool) {
 	if !addr.Is4() {
 		return Endpoint{}, false
 	}
-	return Endpoint{addr4(addr), a.Port()}, true
+	return Endpoint{Number4(addr), a.Port()}, true
 }
 
 // AddrPort unpacks the endpoint.
@@ -26,7 +26,11 @@ func Addr4(a uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)})
 }
 
-func addr4(a netip.Addr) uint32 {
+// Number4 packs an IPv4 or IPv4-mapped address; any other gives 0.
+func Number4(a netip.Addr) uint32 {
+	if !a.Is4() && !a.Is4In6() {
+		return 0
+	}
 	b := a.As4()
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }

@@ -62,7 +62,7 @@ func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 				}
 			case sessionIn:
 				at := Tick(e.v1 >> 32)
-				if oldest := now - Tick(maxIdle/time.Millisecond); oldest.after(at) {
+				if oldest := now - Tick(MaxIdle/time.Millisecond); oldest.after(at) {
 					at = oldest // kept within what ticks can tell, however long the remote end is silent
 					e.v1 = uint64(at)<<32 | e.v1&0xffffffff
 				}

@@ -93,7 +93,7 @@ func (t *Table) Keep(realm uint16, space portblock.Space, internal, scope Endpoi
 	if e == nil {
 		return false
 	}
-	until := now + Tick((min(lifetime, maxIdle)+time.Millisecond-1)/time.Millisecond)
+	until := now + Tick((min(lifetime, MaxIdle)+time.Millisecond-1)/time.Millisecond)
 	e.lo |= mappingExplicit
 	e.v1 = e.v1&^0xffffffff | uint64(until)
 	return true

@@ -10,8 +10,6 @@ import (
 type State struct {
 	Session
 	LastSeen Tick
-	// Heard is when the last packet of the remote end came.
-	Heard Tick
 }
 
 // AppendSessions appends the sessions of one part of the table to dst and
@@ -28,12 +26,7 @@ func (t *Table) AppendSessions(dst []State, part int) (states []State, next int)
 		if e.lo&stateMask == 0 || kindOf(e.lo) != sessionOut {
 			continue
 		}
-		st := State{Session: sessionOf(e), LastSeen: Tick(e.v1 >> 32)}
-		st.Heard = st.LastSeen
-		if in := t.other(e, false); in != nil {
-			st.Heard = Tick(in.v1 >> 32)
-		}
-		dst = append(dst, st)
+		dst = append(dst, State{sessionOf(e), Tick(e.v1 >> 32)})
 	}
 	if part++; part == len(t.flat.segs) {
 		part = -1

@@ -13,8 +13,8 @@ type Tick uint32
 
 func (t Tick) after(u Tick) bool { return int32(t-u) > 0 }
 
-// maxIdle bounds timeouts and lifetimes, so that signed differences of ticks keep their meaning.
-const maxIdle = 10 * 24 * time.Hour
+// MaxIdle bounds timeouts and lifetimes, so that signed differences of ticks keep their meaning. Longer ones count as this.
+const MaxIdle = 10 * 24 * time.Hour
 
 // Timeouts are the idle times after which sessions end, by phase. Each is at
 // most ten days.
@@ -49,7 +49,7 @@ func NewTable(key [24]byte, idle Timeouts, now time.Time) *Table {
 
 // SetTimeouts changes the idle times, on live sessions too.
 func (t *Table) SetTimeouts(idle Timeouts) {
-	ms := func(d time.Duration) Tick { return Tick(min(d, maxIdle) / time.Millisecond) }
+	ms := func(d time.Duration) Tick { return Tick(min(d, MaxIdle) / time.Millisecond) }
 	t.idle = [phases]Tick{
 		Active: ms(idle.UDP), Query: ms(idle.ICMP), Opening: ms(idle.TCPOpening),
 		Established: ms(idle.TCPEstablished), FinInternal: ms(idle.TCPEstablished),
@@ -62,7 +62,7 @@ func (t *Table) SetTimeouts(idle Timeouts) {
 // as that one. After a pause of more than ten days the clock moves on by ten days and a
 // tick only, by when everything is over: so no time in the table ever falls behind by more than ticks can tell.
 func (t *Table) Advance(now time.Time) Tick {
-	const most = int64(maxIdle/time.Millisecond) + 1
+	const most = int64(MaxIdle/time.Millisecond) + 1
 	ms := now.UnixMilli() - t.origin
 	ahead := ms - t.latest
 	if ahead <= 0 {

@@ -3,32 +3,10 @@ package natcore
 import (
 	"iter"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/blocknat/blocknat/mapping"
 )
-
-func (p *pool) stats(now time.Time) PoolStats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.alloc.Counts()
-	st := PoolStats{
-		Name: p.cfg.Name, Addresses: c.Addresses, AddressesInUse: c.Addresses - c.Whole, Subscribers: c.Leases,
-	}
-	if p.layout == nil {
-		return st
-	}
-	fresh := p.layout.NewAddress(0).Counts(now).Free
-	st.BlocksFree = (c.Addresses*uint64(p.selection.classes()) - uint64(len(p.addresses))) * uint64(fresh)
-	for _, a := range p.addresses {
-		b := a.Counts(now)
-		st.BlocksFree += uint64(b.Free)
-		st.BlocksHeating += uint64(b.Heating)
-		st.BlocksCooling += uint64(b.Cooling)
-	}
-	return st
-}
 
 // Subscribers yields what each subscriber holds, in no order. No lock is held
 // while the loop's body runs; a subscriber that comes or goes meanwhile may be missed.
@@ -107,19 +85,3 @@ func sessionInfo(st *mapping.State, now time.Time, tick mapping.Tick) SessionInf
 
 // protocols are the IP protocol numbers of the port spaces.
 var protocols = [...]uint8{6, 17, 1}
-
-// Verdicts lists all verdicts, for reports.
-func Verdicts() []Verdict { return slices.Collect(count[Verdict](verdicts)) }
-
-// Reasons lists all reasons, for reports.
-func Reasons() []Reason { return slices.Collect(count[Reason](reasons)) }
-
-func count[T ~uint8](n int) iter.Seq[T] {
-	return func(yield func(T) bool) {
-		for i := range n {
-			if !yield(T(i)) {
-				return
-			}
-		}
-	}
-}

@@ -80,7 +80,7 @@ func (e *Engine) External(a netip.Addr) bool {
 	if a = a.Unmap(); !a.Is4() {
 		return false
 	}
-	_, _, ok := e.external.find(number4(a))
+	_, _, ok := e.external.find(mapping.Number4(a))
 	return ok
 }
 

@@ -111,8 +111,8 @@ func (r *MapRequest) parse() (space portblock.Space, internal mapping.Endpoint, 
 		return 0, internal, "the internal endpoint must be IPv4"
 	case internal.Port == 0 && space != portblock.ICMP:
 		return 0, internal, "the internal port must not be 0"
-	case r.Lifetime < time.Millisecond || r.Lifetime > maxTimeout:
-		return 0, internal, fmt.Sprintf("the lifetime must be from 1ms to %v", maxTimeout)
+	case r.Lifetime < time.Millisecond || r.Lifetime > mapping.MaxIdle:
+		return 0, internal, fmt.Sprintf("the lifetime must be from 1ms to %v", mapping.MaxIdle)
 	}
 	return space, internal, ""
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/blocknat/blocknat/alloc"
@@ -58,8 +57,8 @@ func newExternals(c *Config, pools []*pool) (*externals, error) {
 			if !ok {
 				continue // the pool's own constructor has reported it
 			}
-			first := number4(r.First())
-			x.spans = append(x.spans, subtract([]span{{first, number4(r.Last()), i, position}}, c.Pools[i].Exclude)...)
+			first := mapping.Number4(r.First())
+			x.spans = append(x.spans, subtract([]span{{first, mapping.Number4(r.Last()), i, position}}, c.Pools[i].Exclude)...)
 		}
 	}
 	slices.SortFunc(x.spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
@@ -90,7 +89,7 @@ func subtract(spans []span, cuts []alloc.Range) []span {
 		if !c.IsValid() || !c.First().Is4() {
 			continue
 		}
-		first, last := number4(c.First()), number4(c.Last())
+		first, last := mapping.Number4(c.First()), mapping.Number4(c.Last())
 		var rest []span
 		for _, s := range spans {
 			if last < s.first || first > s.last {
@@ -107,11 +106,6 @@ func subtract(spans []span, cuts []alloc.Range) []span {
 		spans = rest
 	}
 	return spans
-}
-
-func number4(a netip.Addr) uint32 {
-	b := a.Unmap().As4()
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
 func mask4(bits int) uint32 {

@@ -168,7 +168,7 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 		return nil, ReasonSubscriberLimit
 	}
 	sub := &subscriber{
-		key: key, external: number4(ports.External()), place: len(s.order), fixed: &fixedPorts{ports: ports},
+		key: key, external: mapping.Number4(ports.External()), place: len(s.order), fixed: &fixedPorts{ports: ports},
 	}
 	if p.overflows() {
 		sub.holding.Init(p.layout)

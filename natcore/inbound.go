@@ -21,7 +21,7 @@ func (c *call) holder(external, remote mapping.Endpoint) (s *shard, pool int, wh
 		subscriber, err := p.cfg.Map.Reverse(mapping.Addr4(external.Addr), external.Port)
 		if err == nil {
 			realm := uint16(p.cfg.Map.Config().Realm)
-			return c.lock(c.e.shardOf(realm, number4(subscriber.Addr()))), pool, ReasonNone
+			return c.lock(c.e.shardOf(realm, mapping.Number4(subscriber.Addr()))), pool, ReasonNone
 		}
 		if !p.overflows() {
 			return nil, pool, ReasonNoMapping

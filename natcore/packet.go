@@ -1,6 +1,10 @@
 package natcore
 
-import "strconv"
+import (
+	"iter"
+	"slices"
+	"strconv"
+)
 
 // Realm names an internal addressing domain (RFC 2663 section 2.1). Two
 // realms may use the same internal addresses: a subscriber is told by its
@@ -167,4 +171,20 @@ func (r Reason) String() string {
 		return reasonNames[r]
 	}
 	return "Reason(" + strconv.Itoa(int(r)) + ")"
+}
+
+// Verdicts lists all verdicts, for reports.
+func Verdicts() []Verdict { return slices.Collect(count[Verdict](verdicts)) }
+
+// Reasons lists all reasons, for reports.
+func Reasons() []Reason { return slices.Collect(count[Reason](reasons)) }
+
+func count[T ~uint8](n int) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for i := range n {
+			if !yield(T(i)) {
+				return
+			}
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package natcore
 
 import (
+	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
 )
 
@@ -20,11 +21,11 @@ func newRules(c *Config) []rule {
 		rules[i] = rule{realm: uint16(r.Realm), proto: r.Protocol, action: r.Action, pool: int16(c.pool(r.Pool))}
 		if r.Internal.IsValid() {
 			rules[i].internMask = mask4(r.Internal.Bits())
-			rules[i].internal = number4(r.Internal.Addr()) & rules[i].internMask
+			rules[i].internal = mapping.Number4(r.Internal.Addr()) & rules[i].internMask
 		}
 		if r.Remote.IsValid() {
 			rules[i].remoteMask = mask4(r.Remote.Bits())
-			rules[i].remote = number4(r.Remote.Addr()) & rules[i].remoteMask
+			rules[i].remote = mapping.Number4(r.Remote.Addr()) & rules[i].remoteMask
 		}
 	}
 	return rules

@@ -65,7 +65,7 @@ func (s *selection) classes() int {
 
 // position returns the place of a subscriber's external address.
 func (s *selection) position(internal uint32) uint32 {
-	i, _ := s.subscribers.Of(flowmask.FlowFrom4(0, 0, bytes4(internal), [4]byte{}, 0, 0))
+	i, _ := s.subscribers.Of(flowmask.FlowFrom4(0, 0, mapping.Addr4(internal).As4(), [4]byte{}, 0, 0))
 	return s.usable[int(i)%len(s.usable)]
 }
 
@@ -74,7 +74,7 @@ func (s *selection) class(remote mapping.Endpoint) uint16 {
 	if s == nil || s.remotes == nil {
 		return 0
 	}
-	i, _ := s.remotes.Of(flowmask.FlowFrom4(0, 0, [4]byte{}, bytes4(remote.Addr), 0, remote.Port))
+	i, _ := s.remotes.Of(flowmask.FlowFrom4(0, 0, [4]byte{}, mapping.Addr4(remote.Addr).As4(), 0, remote.Port))
 	return uint16(i)
 }
 
@@ -91,5 +91,3 @@ func (p *pool) scope(remote mapping.Endpoint) (mapping.Endpoint, uint16) {
 	}
 	return remote, class
 }
-
-func bytes4(a uint32) [4]byte { return [4]byte{byte(a >> 24), byte(a >> 16), byte(a >> 8), byte(a)} }

@@ -152,7 +152,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	var lost, refused bool
 	var external uint32
 	if why == ReasonNone {
-		external = number4(p.external(g.lease.Position()))
+		external = mapping.Number4(p.external(g.lease.Position()))
 		r := e.record(logging.BlockAllocated, key, external, g.block, used, g.at)
 		r.Reason = logging.ReasonOutbound
 		answered := false

@@ -79,3 +79,24 @@ func (e *Engine) Stats() Stats {
 	}
 	return t
 }
+
+func (p *pool) stats(now time.Time) PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.alloc.Counts()
+	st := PoolStats{
+		Name: p.cfg.Name, Addresses: c.Addresses, AddressesInUse: c.Addresses - c.Whole, Subscribers: c.Leases,
+	}
+	if p.layout == nil {
+		return st
+	}
+	fresh := p.layout.NewAddress(0).Counts(now).Free
+	st.BlocksFree = (c.Addresses*uint64(p.selection.classes()) - uint64(len(p.addresses))) * uint64(fresh)
+	for _, a := range p.addresses {
+		b := a.Counts(now)
+		st.BlocksFree += uint64(b.Free)
+		st.BlocksHeating += uint64(b.Heating)
+		st.BlocksCooling += uint64(b.Cooling)
+	}
+	return st
+}

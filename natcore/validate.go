@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/flowmask"
+	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -35,7 +36,6 @@ func (f *faults) add(field string, value any, rule string) {
 const (
 	defaultShards = 8
 	maxShards     = 256
-	maxTimeout    = 10 * 24 * time.Hour
 	maxHost       = 1024
 )
 
@@ -93,8 +93,8 @@ func (t *Timeouts) complete(f *faults) {
 		if *v.value < least {
 			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at least %v (%s)%s", least, v.source, hint))
 		}
-		if *v.value > maxTimeout {
-			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at most %v", maxTimeout))
+		if *v.value > mapping.MaxIdle {
+			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at most %v", mapping.MaxIdle))
 		}
 	}
 }
