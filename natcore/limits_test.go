@@ -214,7 +214,7 @@ func TestExplicitMappingBounds(t *testing.T) {
 func TestDeterministicSetOfOddSize(t *testing.T) {
 	m := example(t, func(d *deterministic.Config) {
 		d.Internal = deterministic.Spans("10.0.0.0-10.0.3.131")
-		d.SharingRatio, d.DynamicFactor, d.MaxPorts = 900, 0, 71 // as many as the set has: no blocks
+		d.SharingRatio, d.DynamicFactor, d.MaxPorts = 900, 0, 72 // as many as the set has: no blocks
 	})
 	size := m.PortsPerSubscriber()
 	require.NotZero(t, size%64)
