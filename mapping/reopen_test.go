@@ -1,0 +1,187 @@
+package mapping
+
+import (
+	"testing"
+	"time"
+
+	"github.com/blocknat/blocknat/portblock"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	inside  = Endpoint{Addr: 0x0a000002, Port: 5000}
+	outside = Endpoint{Addr: 0xcb007105, Port: 2000}
+	peer    = Endpoint{Addr: 0xc633640a, Port: 443}
+	nowhere = Endpoint{}
+)
+
+// tcpEnds is a table with one mapping, and the numbers that both ends of a connection send next.
+type tcpEnds struct {
+	*Table
+	t *testing.T
+}
+
+func newTCPEnds(t *testing.T) tcpEnds {
+	e := tcpEnds{NewTable(testKey, idle, start), t}
+	require.True(t, e.AddMapping(Mapping{Space: portblock.TCP, Internal: inside, External: outside}))
+	return e
+}
+
+func (e tcpEnds) open(s Segment) tcpEnds {
+	e.t.Helper()
+	require.True(e.t, e.Open(&Session{Space: portblock.TCP, Internal: inside, External: outside, Remote: peer}, nowhere, &s, 0))
+	return e
+}
+
+func (e tcpEnds) out(s Segment) tcpEnds {
+	e.t.Helper()
+	_, ok := e.Outbound(0, portblock.TCP, inside, peer, &s, 0)
+	require.True(e.t, ok)
+	return e
+}
+
+func (e tcpEnds) in(s Segment) tcpEnds {
+	e.t.Helper()
+	_, _, ok := e.Inbound(portblock.TCP, outside, peer, &s, 0)
+	require.True(e.t, ok)
+	return e
+}
+
+func (e tcpEnds) is(want Phase) tcpEnds {
+	e.t.Helper()
+	s, ok := e.Peek(portblock.TCP, outside, peer)
+	require.True(e.t, ok)
+	require.Equal(e.t, want, s.Phase)
+	require.NoError(e.t, e.CheckInvariants())
+	return e
+}
+
+// farNumber is out of every window of small numbers.
+const farNumber = 0x80000000
+
+// TestSYNACKTellsThePeersNumber: the SYN-ACK of an internal server opens the session; its acknowledgment number is what the
+// peer sends next, so the peer's ACK there completes the handshake, and its RST there counts.
+func TestSYNACKTellsThePeersNumber(t *testing.T) {
+	answer := Segment{Seq: 100, Ack: farNumber, Flags: FlagSYN | FlagACK}
+	newTCPEnds(t).open(answer).is(Opening).
+		in(Segment{Seq: farNumber + 1<<29, Flags: FlagACK}).is(Opening).
+		in(Segment{Seq: farNumber, Flags: FlagACK}).is(Established).
+		in(Segment{Seq: farNumber + 1, Flags: FlagRST}).is(Established).
+		in(Segment{Seq: farNumber, Flags: FlagRST}).is(Reset)
+	// The internal end's own number is known as well.
+	newTCPEnds(t).open(answer).in(Segment{Seq: farNumber, Flags: FlagACK}).
+		out(Segment{Seq: 101, Flags: FlagRST}).is(Reset)
+}
+
+// TestSYNACKInASession: the same when an internal SYN opened the session before.
+func TestSYNACKInASession(t *testing.T) {
+	newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).
+		out(Segment{Seq: 100, Ack: farNumber, Flags: FlagSYN | FlagACK}).
+		in(Segment{Seq: farNumber - 1, Flags: FlagSYN}).
+		in(Segment{Seq: farNumber, Flags: FlagACK}).is(Established).
+		in(Segment{Seq: farNumber, Flags: FlagRST}).is(Reset)
+}
+
+// TestHandshakeAfterTheEnd: after FINs or a RST a handshake with far numbers is a new connection, and its own numbers count.
+func TestHandshakeAfterTheEnd(t *testing.T) {
+	established := func(t *testing.T) tcpEnds {
+		return newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).
+			in(Segment{Seq: 200, Flags: FlagSYN | FlagACK}).out(Segment{Seq: 101, Flags: FlagACK}).is(Established)
+	}
+	for name, ended := range map[string]func(*testing.T) tcpEnds{
+		"closing": func(t *testing.T) tcpEnds {
+			return established(t).out(Segment{Seq: 101, Flags: FlagFIN}).in(Segment{Seq: 201, Flags: FlagFIN}).is(Closing)
+		},
+		"reset": func(t *testing.T) tcpEnds { return established(t).in(Segment{Seq: 201, Flags: FlagRST}).is(Reset) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			again := func() tcpEnds {
+				return ended(t).out(Segment{Seq: farNumber, Flags: FlagSYN}).
+					in(Segment{Seq: farNumber + 500, Flags: FlagSYN | FlagACK}).is(Established).
+					out(Segment{Seq: farNumber + 1, Flags: FlagACK})
+			}
+			again().in(Segment{Seq: 201, Flags: FlagRST}).is(Established)
+			again().in(Segment{Seq: farNumber + 501, Flags: FlagRST}).is(Reset)
+			again().out(Segment{Seq: farNumber + 1, Flags: FlagRST}).is(Reset)
+			again().out(Segment{Seq: farNumber + 1, Flags: FlagFIN}).is(FinInternal).
+				in(Segment{Seq: farNumber + 501, Flags: FlagFIN}).is(Closing)
+			// A SYN of one end alone revives nothing.
+			phase := map[string]Phase{"closing": Closing, "reset": Reset}[name]
+			ended(t).in(Segment{Seq: farNumber, Flags: FlagSYN}).is(phase)
+			ended(t).out(Segment{Seq: farNumber, Flags: FlagSYN}).is(phase)
+		})
+	}
+}
+
+// TestRetransmissionMovesNothingBack: an old segment within the window leaves what its sender sends next.
+func TestRetransmissionMovesNothingBack(t *testing.T) {
+	e := newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).
+		in(Segment{Seq: 200, Flags: FlagSYN | FlagACK}).out(Segment{Seq: 101, Flags: FlagACK}).
+		in(Segment{Seq: 201, Length: 1000, Flags: FlagACK}).in(Segment{Seq: 201, Length: 10, Flags: FlagACK})
+	e.in(Segment{Seq: 211, Flags: FlagRST}).is(Established)
+	e.in(Segment{Seq: 1201, Flags: FlagRST}).is(Reset)
+}
+
+// TestOpenNeedsTheMappingsEndpoint: a session of another external endpoint than its mapping's is refused and leaves nothing.
+func TestOpenNeedsTheMappingsEndpoint(t *testing.T) {
+	e := newTCPEnds(t)
+	for _, foreign := range []Endpoint{{Addr: outside.Addr, Port: outside.Port + 1}, {Addr: outside.Addr + 1, Port: outside.Port}} {
+		s := Session{Space: portblock.TCP, Internal: inside, External: foreign, Remote: peer}
+		require.False(t, e.Open(&s, nowhere, &Segment{Flags: FlagSYN}, 0))
+	}
+	require.Zero(t, e.Sessions())
+	_, ok := e.PeekOutbound(0, portblock.TCP, inside, peer)
+	require.False(t, ok)
+	require.NoError(t, e.CheckInvariants())
+	var w Sweep
+	e.Expire(0, 1<<20, &w)
+	require.Len(t, w.Mappings, 1, "nothing uses the mapping")
+}
+
+// TestLifetimes: an explicit lifetime ends in time, at ten days at the latest, and does not outlast its end when the last session leaves.
+func TestLifetimes(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct{ asked, lasts time.Duration }{
+		{time.Millisecond, time.Millisecond}, {time.Nanosecond, time.Millisecond}, {day, day},
+		{10 * day, 10 * day}, {10*day + 1, 10 * day}, {20 * day, 10 * day}, {60 * day, 10 * day}, {1 << 62, 10 * day},
+	} {
+		e := newTCPEnds(t)
+		require.True(t, e.Keep(0, portblock.TCP, inside, nowhere, c.asked, 0))
+		var w Sweep
+		for !e.Expire(e.Advance(start.Add(c.lasts-time.Millisecond)), 1<<20, &w) {
+		}
+		require.Equal(t, 1, e.Mappings(), "%v", c.asked)
+		for !e.Expire(e.Advance(start.Add(c.lasts)), 1<<20, &w) {
+		}
+		require.Zero(t, e.Mappings(), "%v", c.asked)
+	}
+	for _, c := range []struct {
+		now  Tick
+		gone bool
+	}{{1999, false}, {2000, true}, {9000, true}} {
+		e := newTCPEnds(t).open(Segment{Seq: 1, Flags: FlagSYN})
+		require.True(t, e.Keep(0, portblock.TCP, inside, nowhere, 2*time.Second, 0))
+		_, ok := e.Close(0, portblock.TCP, inside, peer)
+		require.True(t, ok)
+		_, gone := e.Leave(0, portblock.TCP, inside, nowhere, c.now)
+		require.Equal(t, c.gone, gone, "at %d", c.now)
+		require.NoError(t, e.CheckInvariants())
+	}
+}
+
+// TestTimeoutsEndAtTenDays: longer idle times are ten days.
+func TestTimeoutsEndAtTenDays(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, asked := range []time.Duration{10 * day, 20 * day, 60 * day} {
+		table := NewTable(testKey, Timeouts{UDP: asked}, start)
+		require.True(t, table.AddMapping(Mapping{Space: portblock.UDP, Internal: inside, External: outside}))
+		require.True(t, table.Open(&Session{Space: portblock.UDP, Internal: inside, External: outside, Remote: peer}, nowhere, &Segment{}, 0))
+		var w Sweep
+		for !table.Expire(table.Advance(start.Add(10*day-time.Millisecond)), 1<<20, &w) {
+		}
+		require.Equal(t, 1, table.Sessions(), "%v", asked)
+		for !table.Expire(table.Advance(start.Add(10*day)), 1<<20, &w) {
+		}
+		require.Zero(t, table.Sessions(), "%v", asked)
+	}
+}
