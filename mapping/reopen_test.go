@@ -73,13 +73,17 @@ func TestSYNACKTellsThePeersNumber(t *testing.T) {
 		out(Segment{Seq: 101, Flags: FlagRST}).is(Reset)
 }
 
-// TestSYNACKInASession: the same when an internal SYN opened the session before.
+// TestSYNACKInASession: the same when an internal SYN opened the session before, with the same number or another.
 func TestSYNACKInASession(t *testing.T) {
-	newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).
-		out(Segment{Seq: 100, Ack: farNumber, Flags: FlagSYN | FlagACK}).
-		in(Segment{Seq: farNumber - 1, Flags: FlagSYN}).
-		in(Segment{Seq: farNumber, Flags: FlagACK}).is(Established).
-		in(Segment{Seq: farNumber, Flags: FlagRST}).is(Reset)
+	for _, seq := range []uint32{100, 900} {
+		e := newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).
+			out(Segment{Seq: seq, Ack: farNumber, Flags: FlagSYN | FlagACK})
+		if seq == 100 {
+			e.in(Segment{Seq: farNumber - 1, Flags: FlagSYN}) // simultaneous open
+		}
+		e.in(Segment{Seq: farNumber, Flags: FlagACK}).is(Established).
+			in(Segment{Seq: farNumber, Flags: FlagRST}).is(Reset)
+	}
 }
 
 // TestHandshakeAfterTheEnd: after FINs or a RST a handshake with far numbers is a new connection, and its own numbers count.

@@ -94,6 +94,9 @@ func TestOneCallerADayAhead(t *testing.T) {
 	for i := range 10 {
 		n.out(t, udp, endpoint(host(i+1), 5000), endpoint(server1, 80))
 	}
+	for s := range n.Sessions() {
+		require.Equal(t, began.Add(24*time.Hour), s.LastSeen.UTC(), "%v: all parts of the engine have one clock", s.Internal)
+	}
 	n.now = began.Add(24 * time.Hour)
 	for range 2 {
 		n.wait(time.Hour)
