@@ -173,9 +173,9 @@ func (t *Table) track(e *entry, state uint8, seg *Segment, fromRemote bool, now 
 	if !fits(state, seg, next, fromRemote) {
 		return state, false
 	}
-	known := uint8(knownInternal)
+	known, begun := uint8(knownInternal), uint8(ackInternal)
 	if fromRemote {
-		known = knownRemote
+		known, begun = knownRemote, ackRemote
 	}
 	end := seg.end()
 	flags := seg.Flags
@@ -183,7 +183,7 @@ func (t *Table) track(e *entry, state uint8, seg *Segment, fromRemote bool, now 
 	switch phase := Phase(state & phaseMask); {
 	case phase == Opening && restart && end != next:
 		state = opened(flags) // another SYN: what was seen before is of another connection
-	case phase == Reset && restart && state&known != 0 && inWindow(seg.Seq, next):
+	case phase == Reset && restart && state&(known|begun) == known && inWindow(seg.Seq, next):
 		flags &^= FlagSYN // a late SYN of the same connection, as good as any other segment
 		restart = false
 	}

@@ -130,3 +130,16 @@ func TestResetAndFINOpenNothing(t *testing.T) {
 		require.Zero(t, st.Sessions+st.Mappings+st.BlocksAllocated, segment)
 	}
 }
+
+// TestSYNsOfOneEndReviveNothing: after the end of a connection one end's SYNs, repeated or not, wait for the other end's.
+func TestSYNsOfOneEndReviveNothing(t *testing.T) {
+	for _, c := range []struct{ end, segments string }{
+		{"<R", ">S >S="}, {">R", ">S >S="}, {"<R", "<S <S="}, {">F <F", ">S >S="}, {">F <F", "<S <S="},
+	} {
+		n := newNAT(t)
+		conn := n.connection().play(t, handshake+c.end)
+		before := conn.state()
+		conn.far().play(t, c.segments)
+		require.Equal(t, before, conn.state(), "%s then %s", c.end, c.segments)
+	}
+}
