@@ -29,10 +29,7 @@ func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (port uint16, 
 		return 0, false
 	}
 	if f.used[space] == nil {
-		f.used[space] = make([]uint64, (n+63)/64)
-		if n%64 != 0 {
-			f.used[space][n/64] = ^uint64(0) << (n % 64) // bits behind the last port are never free
-		}
+		f.used[space] = make([]uint64, (n+63)/64) // the rank below never reaches bits behind the last port
 	}
 	rank := int(rand.New(rnd).Uint64N(uint64(n - f.live[space])))
 	for w, word := range f.used[space] {
