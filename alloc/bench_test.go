@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -28,8 +29,10 @@ func benchPool(tb testing.TB, bits int, shares uint32, permille int) (*Pool, []L
 	return p, leases
 }
 
-// BenchmarkTakeReturn takes an address and returns a random live one. At
-// fill=full it returns first, so that one address is open at each take.
+// BenchmarkTakeReturn returns a random live lease and takes an address, so that
+// at fill=100% one address is open at each take; without leases it takes first.
+// What choice=none costs is no work of the pool but the cache misses of the
+// random lease, and can be subtracted from the others: see benchLookup.
 func BenchmarkTakeReturn(b *testing.B) {
 	for _, bits := range []int{16, 24} {
 		for _, fill := range []int{0, 500, 900, 938, 990, 999, 1000} {
@@ -41,6 +44,12 @@ func BenchmarkTakeReturn(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("size=2^%d/shares=1/fill=%.1f%%/choice=key", bits, float64(fill)/10), func(b *testing.B) {
 				benchChurn(b, p, leases, p.TakeKey)
+			})
+			if fill == 0 {
+				continue
+			}
+			b.Run(fmt.Sprintf("size=2^%d/shares=1/fill=%.1f%%/choice=none", bits, float64(fill)/10), func(b *testing.B) {
+				benchLookup(b, p, leases)
 			})
 		}
 	}
@@ -90,6 +99,23 @@ func benchChurn(b *testing.B, p *Pool, leases []Lease, take func(uint64) (Lease,
 			b.Fatal(err)
 		}
 		leases[i] = l
+	}
+}
+
+// benchLookup looks at a random live lease, its entry in the pool's table and
+// its bit in the set of open positions, and changes nothing. Which lease is next
+// depends on that entry, so that the misses of one look do not overlap those of
+// the next.
+func benchLookup(b *testing.B, p *Pool, leases []Lease) {
+	r := rand.New(rand.NewPCG(1, 2))
+	last := uint64(0)
+	for b.Loop() {
+		i, _ := bits.Mul64(r.Uint64()+last, uint64(len(leases)))
+		l := &leases[i]
+		last = uint64(p.tickets.at(l.slot).ref)
+		if last != uint64(l.position) || p.free.has(l.position) {
+			b.Fatal("a live lease is not held")
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (p *Pool) Reserve(addr netip.Addr) error {
 		return err
 	case p.reserved.Contains(pos):
 		return p.addressError(addr, ErrReserved)
-	case !p.whole.has(pos):
+	case !p.isWhole(pos):
 		return p.addressError(addr, ErrInUse)
 	}
 	p.block(pos, p.reserved, true)
@@ -78,7 +78,7 @@ func (p *Pool) Remove(addr netip.Addr) error {
 	switch {
 	case err != nil:
 		return err
-	case !p.whole.has(pos):
+	case !p.isWhole(pos):
 		return p.addressError(addr, ErrInUse)
 	}
 	p.expel(pos, p.removed)
@@ -217,7 +217,7 @@ func (p *Pool) expel(pos uint32, in *roaring.Bitmap) {
 	p.room.remove(pos)
 	p.recount(pos, was)
 	p.settle(pos)
-	p.whole.remove(pos)
+	p.idle.remove(pos)
 	p.members--
 }
 
@@ -264,14 +264,29 @@ func (p *Pool) readmit(first, end uint64) {
 // sets returns the sets that are kept, in a fixed order.
 func (p *Pool) sets() []*set {
 	if p.limit == 1 {
-		return []*set{&p.free, &p.whole, &p.room}
+		return []*set{&p.free, &p.room, &p.idle}
 	}
-	return []*set{&p.free, &p.whole, &p.room, &p.fresh}
+	return []*set{&p.free, &p.room, &p.idle, &p.fresh}
 }
 
+// untouched returns the set of the open positions without a live lease.
+func (p *Pool) untouched() *set {
+	if p.limit == 1 {
+		return &p.free
+	}
+	return &p.fresh
+}
+
+// isWhole reports whether a position is that of a member without a live lease.
+func (p *Pool) isWhole(pos uint32) bool { return p.untouched().has(pos) || p.idle.has(pos) }
+
+// wholeTotal counts the members without a live lease.
+func (p *Pool) wholeTotal() uint64 { return p.untouched().total + p.idle.total }
+
+// fillRange makes all positions of a run open, or none of them members.
 func (p *Pool) fillRange(first, end uint64, on bool) {
 	for _, s := range p.sets() {
-		s.fillRange(first, end, on)
+		s.fillRange(first, end, on && s != &p.idle)
 	}
 }
 
@@ -284,7 +299,7 @@ func (p *Pool) reindex() {
 // sharesOf returns the number of live leases of a position.
 func (p *Pool) sharesOf(pos uint32) uint32 {
 	switch {
-	case !p.member(pos) || p.whole.has(pos):
+	case !p.member(pos) || p.isWhole(pos):
 		return 0
 	case p.limit == 1:
 		return 1
@@ -311,12 +326,13 @@ func (p *Pool) recount(pos uint32, was bool) {
 
 // settle brings what choose looks at into line with the states of a position.
 func (p *Pool) settle(pos uint32) {
+	whole := p.isWhole(pos) // While free is still what it was.
 	open := !p.closed.Contains(pos) && p.room.has(pos) && !p.atLimit(pos)
 	p.free.put(pos, open)
+	p.idle.put(pos, whole && !open)
 	if p.limit == 1 {
 		return
 	}
-	whole := p.whole.has(pos)
 	p.fresh.put(pos, open && whole)
 	if whole || !p.member(pos) {
 		return
@@ -335,7 +351,7 @@ func (p *Pool) CheckInvariants() error {
 	for _, s := range []struct {
 		name string
 		set  *set
-	}{{"free", &p.free}, {"whole", &p.whole}, {"fresh", &p.fresh}, {"room", &p.room}} {
+	}{{"free", &p.free}, {"room", &p.room}, {"idle", &p.idle}, {"fresh", &p.fresh}} {
 		if err := s.set.check(); err != nil {
 			return fmt.Errorf("alloc: set %s: %w", s.name, err)
 		}

@@ -57,7 +57,7 @@ func (p *Pool) checkStates() error {
 		return errors.New("alloc: a former member is reserved or drained")
 	case p.members != p.index.n-out.GetCardinality():
 		return errors.New("alloc: count of members is wrong")
-	case p.limit != 1 && uint64(len(p.byPos)) != p.members-p.whole.total:
+	case p.limit != 1 && uint64(len(p.byPos)) != p.members-p.wholeTotal():
 		return errors.New("alloc: users and whole addresses do not add up")
 	}
 	var full, starved, leases uint64
@@ -74,13 +74,18 @@ func (p *Pool) checkStates() error {
 		if p.free.has(pos) != open {
 			return fmt.Errorf("alloc: position %d: free %v, open %v", pos, !open, open)
 		}
-		if !p.member(pos) && (p.whole.has(pos) || p.room.has(pos)) {
-			return fmt.Errorf("alloc: position %d is no member, and whole or with room", pos)
+		if !p.member(pos) && (p.idle.has(pos) || p.room.has(pos)) {
+			return fmt.Errorf("alloc: position %d is no member, and idle or with room", pos)
+		}
+		// That idle and fresh have no more than they may is seen here; that
+		// they have all that they must, by the count of leases below.
+		if p.idle.has(pos) && (open || n > 0) {
+			return fmt.Errorf("alloc: position %d: idle, open %v, %d leases", pos, open, n)
 		}
 		if p.limit == 1 {
 			continue
 		}
-		if p.fresh.has(pos) != (open && p.whole.has(pos)) {
+		if p.fresh.has(pos) != (open && n == 0) {
 			return fmt.Errorf("alloc: position %d: fresh is wrong", pos)
 		}
 		if n > 0 {

@@ -48,11 +48,15 @@
 //
 // # Representation
 //
-// Sets of positions say what is open (free), what has no lease (whole), what is
-// both (kept where an address has several shares) and what has room. At rest a
-// set is a roaring bitmap; where members come and go, pages of 8192 positions
-// are plain words. A page whose positions are all members, or none, is only a
-// count. A Fenwick tree over the counts finds the member of a given rank, and
+// Sets of positions say what is open (free), what has room, what has no lease
+// but is not open (idle), and what has no lease and is open (fresh; where Shares
+// is 1 it is the same as free and not kept). What is whole is idle or fresh; no
+// set says it again, so that where Shares is 1 a take or a return changes one
+// set, free, as long as nothing closes the address.
+//
+// At rest a set is a roaring bitmap; where members come and go, pages of 8192
+// positions are plain words. A page whose positions are all members, or none,
+// is only a count. A Fenwick tree over the counts finds the member of a given rank, and
 // the next member, in a number of steps that grows with the logarithm of the
 // pool, at any fill. Random choice is exactly uniform for that reason: it draws
 // a rank, not an address.
@@ -70,8 +74,9 @@
 //   - An address has never more live leases than shares.
 //   - A refusal changes no state but the counts of refusals.
 //   - A position stands for one address for good.
-//   - free is what the states say; counts are those of the sets. CheckInvariants
-//     recomputes all of it.
+//   - free is what the states say. idle and fresh have no member in common and
+//     hold the addresses without a lease, between them. Counts are those of
+//     the sets. CheckInvariants recomputes all of it.
 //
 // # Cost
 //

@@ -104,7 +104,7 @@ func (p *Pool) status(pos uint32) Status {
 		on   bool
 		flag Status
 	}{
-		{!p.whole.has(pos), StatusUsed},
+		{!p.isWhole(pos), StatusUsed},
 		{p.atLimit(pos), StatusFull},
 		{!p.room.has(pos), StatusNoRoom},
 		{p.reserved.Contains(pos), StatusReserved},
@@ -122,7 +122,7 @@ func (p *Pool) Counts() Counts {
 	return Counts{
 		Addresses: p.members,
 		Open:      p.free.total,
-		Whole:     p.whole.total,
+		Whole:     p.wholeTotal(),
 		Full:      p.full,
 		NoRoom:    p.members - p.room.total,
 		Reserved:  p.reserved.GetCardinality(),

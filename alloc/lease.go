@@ -58,8 +58,9 @@ func (p *Pool) Return(l Lease) error {
 	p.leases--
 	if p.limit == 1 {
 		p.full--
-		p.whole.add(l.position)
-		p.reopen(l.position)
+		if !p.reopen(l.position) {
+			p.idle.add(l.position)
+		}
 		return nil
 	}
 	p.unshare(ref)
@@ -104,7 +105,6 @@ func (p *Pool) grant(pos uint32) Lease {
 	ref := pos
 	if p.limit == 1 {
 		p.full++
-		p.whole.remove(pos)
 		p.free.remove(pos)
 	} else {
 		ref = p.share(pos)
@@ -119,7 +119,6 @@ func (p *Pool) grant(pos uint32) Lease {
 func (p *Pool) share(pos uint32) uint32 {
 	var i uint32
 	if p.fresh.remove(pos) {
-		p.whole.remove(pos)
 		i = p.users.take(nextUser)
 		*p.users.at(i) = user{pos: pos, class: unlisted}
 		p.byPos[pos] = i
@@ -148,29 +147,31 @@ func (p *Pool) unshare(i uint32) {
 	if u.shares == 0 {
 		delete(p.byPos, pos)
 		u.next = p.users.give(i)
-		p.whole.add(pos)
 	}
 	if wasFull {
 		p.full--
 		p.reopen(pos)
 	}
-	switch {
-	case !p.free.has(pos):
-	case u.shares == 0:
+	switch open := p.free.has(pos); {
+	case u.shares == 0 && open:
 		p.fresh.add(pos)
-	default:
+	case u.shares == 0:
+		p.idle.add(pos)
+	case open:
 		p.list(i)
 	}
 }
 
 // reopen lets Take give an address again that was at the limit, unless
-// something else closes it.
-func (p *Pool) reopen(pos uint32) {
+// something else closes it. It reports whether the address is open.
+func (p *Pool) reopen(pos uint32) bool {
 	switch {
 	case p.closed.Contains(pos):
 	case p.room.has(pos):
 		p.free.add(pos)
+		return true
 	default:
 		p.starved++
 	}
+	return false
 }

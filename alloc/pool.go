@@ -20,10 +20,13 @@ type Pool struct {
 
 	index index
 
-	// free: positions that Take may give. whole: members without a live lease.
-	// fresh: the positions in both (kept only where Shares is not 1, for there
-	// they differ while an address is partly used). room: members with room.
-	free, whole, fresh, room set
+	// free: positions that Take may give. room: members with room. idle: whole
+	// members, that is without a live lease, that are not open. fresh: whole
+	// ones that are open; where Shares is 1 that is free, and fresh is not kept.
+	//
+	// So that a lease changes one set and not two, no set says what is whole:
+	// it is the union of idle and fresh. See isWhole.
+	free, room, idle, fresh set
 
 	// States of single addresses. closed is the union of the four.
 	reserved, drained, excluded, removed, closed *roaring.Bitmap
@@ -82,9 +85,11 @@ func (p *Pool) build(noRoom *roaring.Bitmap) {
 		all.AndNot(without)
 		return all
 	}
-	p.whole.initFrom(p.index.n, but(out))
 	p.room.initFrom(p.index.n, but(roaring.Or(out, noRoom)))
 	p.free.initFrom(p.index.n, but(roaring.Or(p.closed, noRoom)))
+	idle := roaring.Or(p.closed, noRoom)
+	idle.AndNot(out)
+	p.idle.initFrom(p.index.n, idle)
 	if p.limit != 1 {
 		p.fresh.initFrom(p.index.n, but(roaring.Or(p.closed, noRoom)))
 	}
@@ -97,7 +102,7 @@ func blank(name string, shares uint32, spill bool, seed [32]byte) *Pool {
 		reserved: roaring.New(), drained: roaring.New(), excluded: roaring.New(),
 		removed: roaring.New(), closed: roaring.New()}
 	p.reseed(seed)
-	for _, s := range []*set{&p.free, &p.whole, &p.fresh, &p.room} {
+	for _, s := range []*set{&p.free, &p.room, &p.idle, &p.fresh} {
 		s.init(0, false)
 	}
 	if shares != 1 {
@@ -109,7 +114,7 @@ func blank(name string, shares uint32, spill bool, seed [32]byte) *Pool {
 // extend makes the sets as large as the index; further positions are open.
 func (p *Pool) extend() {
 	for _, s := range p.sets() {
-		s.grow(p.index.n, true)
+		s.grow(p.index.n, s != &p.idle)
 	}
 }
 

@@ -97,10 +97,10 @@ func (p *Pool) occupy(slot, pos, serial uint32) bool {
 	}
 	ref := pos
 	if p.limit == 1 {
-		p.whole.remove(pos)
+		p.touch(pos)
 		p.full++
 	} else {
-		if p.whole.remove(pos) {
+		if p.touch(pos) {
 			ref = p.users.take(nextUser)
 			*p.users.at(ref) = user{pos: pos, class: unlisted}
 			p.byPos[pos] = ref
@@ -122,6 +122,9 @@ func (p *Pool) occupy(slot, pos, serial uint32) bool {
 	*p.tickets.reach(slot) = ticket{ref: ref, serial: serial}
 	return true
 }
+
+// touch ends that a position is whole and reports whether it was.
+func (p *Pool) touch(pos uint32) bool { return p.untouched().remove(pos) || p.idle.remove(pos) }
 
 // A decoder reads the parts of a snapshot. After its first fault it reads
 // zeros, and err says where and what.

@@ -40,8 +40,8 @@ func (p *Pool) Spans(from uint32) iter.Seq[Span] {
 
 // spanEnd returns a position up to which the status is that of pos.
 func (p *Pool) spanEnd(pos uint32, limit uint64, marks []*borders) uint64 {
-	end := min(limit, p.whole.change(pos), p.room.change(pos))
-	if p.limit > 1 && !p.whole.has(pos) {
+	end := min(limit, p.untouched().change(pos), p.idle.change(pos), p.room.change(pos))
+	if p.limit > 1 && !p.isWhole(pos) {
 		// Among used addresses the full ones are told apart one by one.
 		end = min(end, uint64(pos)+1)
 	}

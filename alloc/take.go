@@ -156,10 +156,9 @@ func (p *Pool) Spill(how Choice, held ...uint32) (Lease, error) {
 // hide takes an open position out of everything that choose looks at.
 func (p *Pool) hide(pos uint32) {
 	p.free.remove(pos)
-	if p.limit == 1 {
-		return
-	}
-	if !p.fresh.remove(pos) {
+	if p.limit == 1 || p.fresh.remove(pos) {
+		p.idle.add(pos) // It stays whole.
+	} else {
 		p.unlist(p.byPos[pos])
 	}
 }
