@@ -30,7 +30,7 @@ type Config struct {
 	Pools []PoolConfig
 
 	// Rules say which outbound packets are translated by which pool; the
-	// first match counts. Default: one rule that sends all of realm 0 to the first pool.
+	// first match counts. Default: one rule that sends all of realm 0, or of the realm of the first pool's Map, to the first pool.
 	Rules []Rule
 
 	// Timeouts are the idle times after which sessions end.
@@ -68,7 +68,7 @@ type PoolConfig struct {
 	// ID is the pool's number in records (RFC 8158, natPoolId). Default: 1 + its place in Config.Pools.
 	ID uint32
 	// Addresses are the external addresses: any mix of prefixes, ranges and single addresses (RFC 6888 REQ-3), as
-	// alloc.ParseRanges reads them. IPv4 only. At least one.
+	// alloc.ParseRanges reads them. IPv4 only. At least one. All of a prefix is used, its first and last address too.
 	Addresses []alloc.Range
 	// Exclude are addresses out of those that are never used.
 	Exclude []alloc.Range
@@ -83,7 +83,7 @@ type PoolConfig struct {
 	// Epoch is the number of the map's version in those records (deterministic.History counts them). Default: 1.
 	Epoch uint64
 	// Blocks says how the ports of each address are cut into blocks and given out.
-	// Its zero value is 256-port blocks over 1024-65535; natcore supplies the key from Config.Seed where it is zero.
+	// Its zero value is up to 8 blocks of 256 ports over 1024-65535 for a subscriber; natcore supplies the key from Config.Seed where it is zero.
 	Blocks portblock.Config
 	// Mapping says what an external port is reused for. Default: EndpointIndependent (RFC 4787 REQ-1).
 	Mapping Behaviour
@@ -187,3 +187,18 @@ const (
 	// CountLoss: the block is used all the same and the loss is counted in Stats.RecordsLost.
 	CountLoss
 )
+
+var (
+	behaviourNames = [...]string{"endpoint-independent", "address-dependent", "address-and-port-dependent"}
+	actionNames    = [...]string{"translate", "exempt", "refuse"}
+	policyNames    = [...]string{"refuse-blocks", "count-loss"}
+)
+
+// String returns the behaviour as the RFC writes it.
+func (b Behaviour) String() string { return nameOf("Behaviour", behaviourNames[:], uint8(b)) }
+
+// String returns the action in lower case.
+func (a Action) String() string { return nameOf("Action", actionNames[:], uint8(a)) }
+
+// String returns the policy in lower case.
+func (p LogPolicy) String() string { return nameOf("LogPolicy", policyNames[:], uint8(p)) }

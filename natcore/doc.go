@@ -45,7 +45,7 @@
 //   - An external endpoint belongs to at most one internal endpoint at a time (in each class of remotes), and rests for
 //     its hold-down, its block for its guard time, before it belongs to another.
 //   - No port is used before the record of its block is accepted by the log; a release that the log refuses
-//     leaves the block with its subscriber until the record is accepted.
+//     leaves the block with its subscriber until the record is accepted. (LogPolicy CountLoss counts instead.)
 //   - A refusal changes no state and has a reason; nothing that lives is evicted for something new (RFC 6888 REQ-11).
 //   - Checksums that were right stay right, wrong ones stay wrong.
 //   - A packet from outside makes no state, but for a fragment that waits: it is of a known session, or passes by a mapping's

@@ -37,7 +37,7 @@ type Engine struct {
 func New(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
-	err := cfg.complete()
+	err := cfg.complete(now)
 	e := &Engine{cfg: cfg, began: now, recorded: now}
 	e.clock.Store(now.UnixMilli())
 	secrets := rand.NewChaCha8(cfg.Seed)
@@ -48,12 +48,11 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		err = errors.Join(err, poolErr)
 		e.pools = append(e.pools, p)
 	}
-	if err != nil {
+	external, overlap := newExternals(&cfg, e.pools)
+	if err = errors.Join(err, overlap); err != nil {
 		return nil, err
 	}
-	if e.external, err = newExternals(&cfg, e.pools); err != nil {
-		return nil, err
-	}
+	e.external = external
 	e.rules = newRules(&cfg)
 	e.shardKey = secrets.Uint64()
 	e.frags.init(&cfg)

@@ -22,8 +22,9 @@ const sweepStep = 1024
 
 // Expire ends sessions whose idle time is over, and releases blocks that are
 // idle. It looks at about budget table slots and subscribers, and reports
-// whether it has come to the end of all shards; the next call begins anew. Call it every second or so
-// with a budget of some tens of thousands, or more often with less. A session whose time is over carries no
+// whether it has come to the end of all shards; the next call begins anew. Call it once every second or so
+// with a budget of some tens of thousands, or more often with less; a budget below 1 counts as 1. Loop until it
+// returns true to have all that is over end now. A session whose time is over carries no
 // outbound packet even before Expire finds it.
 func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 	e.sweep.mu.Lock()

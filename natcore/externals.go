@@ -52,6 +52,9 @@ func (x *externals) find(addr uint32) (pool int, position uint32, ok bool) {
 func newExternals(c *Config, pools []*pool) (*externals, error) {
 	x := &externals{}
 	for i := range c.Pools {
+		if pools[i] == nil {
+			continue // its faults are told already
+		}
 		for _, r := range c.Pools[i].Addresses {
 			position, ok := pools[i].alloc.Position(r.First())
 			if !ok {

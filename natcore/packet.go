@@ -8,7 +8,8 @@ import (
 
 // Realm names an internal addressing domain (RFC 2663 section 2.1). Two
 // realms may use the same internal addresses: a subscriber is told by its
-// realm and its address together. Realm 0 is as good as any other.
+// realm and its address together. Realm 0 is as good as any other; records
+// leave it out, and give the others as decimal numbers.
 type Realm uint16
 
 // Direction says which way a packet travels.
@@ -23,13 +24,7 @@ const (
 
 // String returns "outbound" or "inbound".
 func (d Direction) String() string {
-	switch d {
-	case Outbound:
-		return "outbound"
-	case Inbound:
-		return "inbound"
-	}
-	return "Direction(" + strconv.Itoa(int(d)) + ")"
+	return nameOf("Direction", []string{"outbound", "inbound"}, uint8(d))
 }
 
 // Packet is one packet on its way through the engine. The caller fills Bytes,
@@ -87,10 +82,7 @@ var verdictNames = [verdicts]string{"drop", "forward", "hairpin", "bypass", "hel
 
 // String returns the verdict in lower case.
 func (v Verdict) String() string {
-	if int(v) < len(verdictNames) {
-		return verdictNames[v]
-	}
-	return "Verdict(" + strconv.Itoa(int(v)) + ")"
+	return nameOf("Verdict", verdictNames[:], uint8(v))
 }
 
 // Reason says why a packet was dropped.
@@ -167,10 +159,15 @@ var reasonNames = [reasons]string{
 
 // String returns the reason in a few lower-case words, fit for a report.
 func (r Reason) String() string {
-	if int(r) < len(reasonNames) {
-		return reasonNames[r]
+	return nameOf("Reason", reasonNames[:], uint8(r))
+}
+
+// nameOf returns the name of a value of a small enumeration.
+func nameOf(kind string, names []string, v uint8) string {
+	if int(v) < len(names) {
+		return names[v]
 	}
-	return "Reason(" + strconv.Itoa(int(r)) + ")"
+	return kind + "(" + strconv.Itoa(int(v)) + ")"
 }
 
 // Verdicts lists all verdicts, for reports.

@@ -60,6 +60,9 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	if err = errors.Join(err, err2); err != nil {
 		return nil, err
 	}
+	if p.alloc.Len() == 0 {
+		return nil, &FieldError{fmt.Sprintf("Pools[%d].Exclude", index), cfg.Exclude, "must leave at least one address"}
+	}
 	if p.selection, err = newSelection(&cfg, p.alloc, fmt.Sprintf("Pools[%d].", index)); err != nil {
 		return nil, err
 	}

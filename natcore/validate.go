@@ -39,11 +39,14 @@ const (
 	maxHost       = 1024
 )
 
-// complete fills in the defaults of a copied configuration and returns its faults.
-func (c *Config) complete() error {
+// complete fills in the defaults of a copied configuration and returns its faults, and that of a time that is not set.
+func (c *Config) complete(now time.Time) error {
 	var f faults
 	if c.Seed == ([32]byte{}) {
 		f.add("Seed", "all zero", "must be a secret: fill it from crypto/rand")
+	}
+	if now.IsZero() {
+		f.add("now", now, "must be set: records carry it; time.Now() does")
 	}
 	if c.Log == nil {
 		f.add("Log", "nil", "must accept the records of blocks: logging.Discard runs without records")

@@ -196,8 +196,9 @@ func notes(file *capture.File, p *player, o options) []string {
 	if w := file.Warning(); w != "" {
 		ns = append(ns, w)
 	}
-	if p.tally.unplayed[noSubscriber] == p.tally.packets {
-		ns = append(ns, fmt.Sprintf("no packet comes from or goes to a subscriber in %s; name the subscribers with -internal, "+
+	if p.tally.played == [3]int{} {
+		ns = append(ns, fmt.Sprintf("nothing was translated, so the proof shows nothing: no packet that can be translated comes from or goes to a "+
+			"subscriber in %s; name the subscribers with -internal, "+
 			"such as -internal %s/32 for the sender of the first packet", prefixes(o.internal), p.tally.firstSource))
 	}
 	return ns
