@@ -62,6 +62,7 @@ func TestConfigFaults(t *testing.T) {
 		"Pools[1].ID": func(c *natcore.Config) {
 			c.Pools = append(c.Pools, natcore.PoolConfig{Name: "b", ID: 1, Addresses: alloc.MustParseRanges("192.0.2.1")})
 		},
+		"Pools[0].Exclude":        func(c *natcore.Config) { c.Pools[0].Exclude = c.Pools[0].Addresses },
 		"Rules[0].Pool":           func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "nobody"}} },
 		"Rules[0].Internal":       func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "cgn", Internal: prefix6}} },
 		"Rules[0].Action":         func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "cgn", Action: 7}} },
@@ -86,17 +87,28 @@ func TestConfigFaultsTogether(t *testing.T) {
 	cfg := natcore.Config{
 		Shards:   5,
 		Timeouts: natcore.Timeouts{UDP: time.Second},
-		Pools:    []natcore.PoolConfig{{Blocks: portblock.Config{BlockSize: 100, HoldDown: -7}}},
+		Pools: []natcore.PoolConfig{
+			{Blocks: portblock.Config{BlockSize: 100, HoldDown: -7}},
+			{Name: "a", Addresses: alloc.MustParseRanges("203.0.113.0/24")},
+			{Name: "b", Addresses: alloc.MustParseRanges("203.0.113.7")},
+		},
 	}
 	_, err := natcore.New(cfg, began)
 	fields := faultsOf(t, err)
 	for _, f := range []string{
 		"Seed", "Log", "Shards", "Timeouts.UDP", "Pools[0].Name", "Pools[0].Addresses", "Pools[0].Blocks.BlockSize", "Pools[0].Blocks.HoldDown",
+		"Pools[2].Addresses",
 	} {
 		require.Contains(t, fields, f, "%v", err)
 	}
 	require.Contains(t, err.Error(), "natcore: Timeouts.UDP = 1s: must be at least 2m0s (RFC 4787 REQ-5); AllowShort lifts this in a laboratory")
 	require.Equal(t, len(fields), len(strings.Split(err.Error(), "\n")))
+}
+
+// TestTimeMustBeSet: records carry it.
+func TestTimeMustBeSet(t *testing.T) {
+	_, err := natcore.New(config(logging.Discard), time.Time{})
+	require.Contains(t, faultsOf(t, err), "now")
 }
 
 // TestConfigIsCopied: the caller's configuration is neither changed nor kept.
