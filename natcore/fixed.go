@@ -89,13 +89,13 @@ func (p *PoolConfig) completeMap(f *faults, field func(string) string) {
 	c := p.Map.Config()
 	switch first := p.Map.Subscriber(0); {
 	case !p.Map.Paired():
-		f.add(field("Map"), p.Map.Name(), "must be paired (RFC 6888 REQ-2): its algorithm spreads a subscriber over several addresses")
+		f.add(field("Map"), fmt.Sprintf("%q", p.Map.Name()), "must be paired (RFC 6888 REQ-2): its algorithm spreads a subscriber over several addresses")
 	case !first.Addr().Is4() || first.Bits() != 32:
-		f.add(field("Map"), p.Map.Name(), "must map IPv4 addresses one by one")
+		f.add(field("Map"), fmt.Sprintf("%q, with subscribers such as %v", p.Map.Name(), first), "must map IPv4 addresses one by one")
 	case c.Realm > 0xffff:
 		f.add(field("Map"), c.Realm, "must have a realm of at most 65535")
 	case !p.Map.External(0).Is4():
-		f.add(field("Map"), p.Map.Name(), "must have IPv4 external addresses")
+		f.add(field("Map"), fmt.Sprintf("%q, with addresses such as %v", p.Map.Name(), p.Map.External(0)), "must have IPv4 external addresses")
 	default:
 		p.Addresses, p.Exclude = rangesOf(c.External), rangesOf(c.ExternalExclude)
 		p.completeOverflow(f, field)

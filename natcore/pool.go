@@ -87,7 +87,10 @@ func prefixed(path string, err error) error {
 		}
 		var blocks *portblock.ConfigError
 		var addresses *alloc.ConfigError
+		var overlap *alloc.OverlapError
 		switch {
+		case errors.As(err, &overlap):
+			all.add(path+"Addresses", fmt.Sprintf("%v and %v", overlap.A, overlap.B), "must not overlap: give each address once")
 		case errors.As(err, &blocks):
 			all.add(path+blocks.Field, blocks.Value, blocks.Rule)
 		case errors.As(err, &addresses):

@@ -210,7 +210,7 @@ func (p *PoolConfig) completeMasks(f *faults, field func(string) string) {
 		f.add(field("Remotes"), p.Remotes, "must have no fields but dst-ip and dst-port, IPv4, with at most 16 bits")
 	}
 	if p.Select == none {
-		f.add(field("Select"), p.Select, "must choose the address where Remotes makes classes: all classes of a subscriber share it")
+		f.add(field("Select"), "the zero mask", "must choose the address where Remotes makes classes: all classes of a subscriber share it")
 	}
 	if p.Mapping == AddressDependent {
 		f.add(field("Mapping"), p.Mapping, "must not be AddressDependent where Remotes makes classes: a class may depend on the port")
