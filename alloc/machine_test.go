@@ -214,7 +214,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		},
 		"Return": func(t *rapid.T) {
 			if len(m.live) == 0 {
-				t.Skip("no lease")
+				return
 			}
 			i := rapid.IntRange(0, len(m.live)-1).Draw(t, "lease")
 			l := m.live[i]
@@ -331,7 +331,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		},
 		"AddNew": func(t *rapid.T) {
 			if m.next > 3 {
-				t.Skip("large enough")
+				return
 			}
 			first := netip.AddrFrom4([4]byte{10, m.next, 0, 0})
 			m.next++

@@ -221,7 +221,7 @@ func (m *addressMachine) size(b Block) int {
 
 func (m *addressMachine) end(t *rapid.T) {
 	if len(m.live) == 0 {
-		t.Skip("no lease")
+		return
 	}
 	i := rapid.IntRange(0, len(m.live)-1).Draw(t, "lease")
 	b := m.live[i]

@@ -159,15 +159,20 @@ func (w *world) takeAt(t *rapid.T) {
 	}
 }
 
-func (w *world) drawBlock(t *rapid.T) Block {
+// drawBlock draws a held block; ok is false when there is none. An action then does
+// nothing: rapid gives up when too many actions are skipped in a row.
+func (w *world) drawBlock(t *rapid.T) (b Block, ok bool) {
 	if len(w.blocks) == 0 {
-		t.Skip("no block")
+		return Block{}, false
 	}
-	return rapid.SampledFrom(w.sortedBlocks()).Draw(t, "block")
+	return rapid.SampledFrom(w.sortedBlocks()).Draw(t, "block"), true
 }
 
 func (w *world) touch(t *rapid.T) {
-	b := w.drawBlock(t)
+	b, held := w.drawBlock(t)
+	if !held {
+		return
+	}
 	g := w.blocks[b]
 	if w.hold[(g.owner+1)%3].Touch(b, ms(w.now)) {
 		t.Fatal("foreign touch")
@@ -186,7 +191,10 @@ func (w *world) touch(t *rapid.T) {
 }
 
 func (w *world) retire(t *rapid.T) {
-	b := w.drawBlock(t)
+	b, held := w.drawBlock(t)
+	if !held {
+		return
+	}
 	if err := w.hold[w.blocks[b].owner].RetireBlock(b, ms(w.now)); err != nil {
 		t.Fatal(err)
 	}
