@@ -74,8 +74,8 @@ func (l *Layout) RestoreAddress(src []byte) (*Address, int, error) {
 	return a, r.used, nil
 }
 
-// insert adds a record of a snapshot; heating blocks come before cooling
-// ones, and these in the order of their queue.
+// insert adds a record of a snapshot: heating blocks come first, in the order of
+// their ports, then cooling ones, in the order of their queue. So a state has one snapshot only.
 func (a *Address) insert(rec record) bool {
 	l := a.layout
 	u, n := int(rec.number&unitBits), l.blockUnits(rec.number)
@@ -91,7 +91,8 @@ func (a *Address) insert(rec record) bool {
 	a.slot[u] = uint16(len(a.recs))
 	if rec.number&coolBlock == 0 {
 		a.heating += uint16(n)
-		return true
+		last := len(a.recs) - 2
+		return a.head == noUnit && (last < 0 || int(a.recs[last].number&unitBits) < u)
 	}
 	a.cooling += uint16(n)
 	if a.tail == noUnit {

@@ -109,6 +109,27 @@ func TestSnapshotsInARow(t *testing.T) {
 	}
 }
 
+// A state has one snapshot only: one with its blocks in another order is none.
+func TestSnapshotOrder(t *testing.T) {
+	l, address, _ := snapshots(t)
+	body := address[headerBytes : len(address)-4]
+	const head = 4 + 4 + 8 + 2
+	block := func(i int) []byte { return body[head+i*recordBytes:][:recordBytes] }
+	for _, v := range [][2]int{{0, 1}, {1, 2}, {2, 3}} { // heating, heating, and a cooling one among them
+		first, second := slices.Clone(block(v[0])), slices.Clone(block(v[1]))
+		copy(block(v[0]), second)
+		copy(block(v[1]), first)
+		if _, _, err := l.RestoreAddress(reseal(l, addressMagic, body)); !errors.Is(err, ErrSnapshot) {
+			t.Errorf("blocks %v exchanged: %v", v, err)
+		}
+		copy(block(v[0]), first)
+		copy(block(v[1]), second)
+	}
+	if _, _, err := l.RestoreAddress(reseal(l, addressMagic, body)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // reseal puts the right header and checksum on, so that fuzzing reaches what
 // lies behind them.
 func reseal(l *Layout, magic string, b []byte) []byte {
