@@ -16,9 +16,9 @@ import (
 // packets of one session are best given by one caller, in order.
 type Engine struct {
 	cfg      Config
-	pools    []*pool
+	pools    []*pool // by number, nil behind the last: see all
 	external *externals
-	rules    []rule
+	rules    atomic.Pointer[[]rule]
 	shards   []*shard
 	shardKey uint64
 	frags    fragments
@@ -26,6 +26,7 @@ type Engine struct {
 	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
 	sessions    atomic.Int64 // in all shards, against Limits.Sessions
+	poolCount   atomic.Int64
 	sweep       sweep
 	began       time.Time
 	recorded    time.Time // when the parameters of deterministic maps were recorded, guarded by sweep
@@ -38,22 +39,23 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
 	err := cfg.complete(now)
-	e := &Engine{cfg: cfg, began: now, recorded: now}
+	e := &Engine{cfg: cfg, began: now, recorded: now, pools: make([]*pool, maxPools)}
 	e.clock.Store(now.UnixMilli())
 	secrets := rand.NewChaCha8(cfg.Seed)
-	for i, pc := range cfg.Pools {
+	for i, pc := range cfg.Pools[:min(len(cfg.Pools), maxPools)] {
 		var seed [32]byte
 		_, _ = secrets.Read(seed[:]) // never fails
 		p, poolErr := newPool(pc, seed, i)
 		err = errors.Join(err, poolErr)
-		e.pools = append(e.pools, p)
+		e.pools[i] = p
+		e.poolCount.Add(1)
 	}
 	external, overlap := newExternals(&cfg, e.pools)
 	if err = errors.Join(err, overlap); err != nil {
 		return nil, err
 	}
 	e.external = external
-	e.rules = newRules(&cfg)
+	e.rules.Store(newRules(&cfg))
 	e.shardKey = secrets.Uint64()
 	e.frags.init(&cfg)
 	idle := mapping.Timeouts{
@@ -73,6 +75,9 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	}
 	return e, nil
 }
+
+// all returns the pools. Further ones are entered before they are counted, so no lock is needed to read them.
+func (e *Engine) all() []*pool { return e.pools[:e.poolCount.Load()] }
 
 // External reports whether the engine translates to the address.
 func (e *Engine) External(a netip.Addr) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/mapping"
@@ -14,9 +15,9 @@ import (
 const maxPools = 1024
 
 // externals tells which pool an external address belongs to, and where in it.
-// It is immutable and read without a lock.
+// It is read without a lock: its spans are replaced as a whole.
 type externals struct {
-	spans []span
+	spans atomic.Pointer[[]span]
 }
 
 // span is a run of addresses of one pool, whose positions follow each other.
@@ -28,7 +29,7 @@ type span struct {
 
 // find returns the pool and position of an address. One span costs one compare, many a binary search.
 func (x *externals) find(addr uint32) (pool int, position uint32, ok bool) {
-	spans := x.spans
+	spans := *x.spans.Load()
 	for len(spans) > 1 {
 		half := len(spans) / 2
 		if addr < spans[half].first {
@@ -51,8 +52,9 @@ func (x *externals) find(addr uint32) (pool int, position uint32, ok bool) {
 // share an address.
 func newExternals(c *Config, pools []*pool) (*externals, error) {
 	x := &externals{}
+	var all []span
 	for i := range c.Pools {
-		if pools[i] == nil {
+		if i >= len(pools) || pools[i] == nil {
 			continue // its faults are told already
 		}
 		for _, r := range c.Pools[i].Addresses {
@@ -61,13 +63,13 @@ func newExternals(c *Config, pools []*pool) (*externals, error) {
 				continue // the pool's own constructor has reported it
 			}
 			first := mapping.Number4(r.First())
-			x.spans = append(x.spans, subtract([]span{{first, mapping.Number4(r.Last()), i, position}}, c.Pools[i].Exclude)...)
+			all = append(all, subtract([]span{{first, mapping.Number4(r.Last()), i, position}}, c.Pools[i].Exclude)...)
 		}
 	}
-	slices.SortFunc(x.spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	var f faults
-	for i := 1; i < len(x.spans); i++ {
-		a, b := x.spans[i-1], x.spans[i]
+	for i := 1; i < len(all); i++ {
+		a, b := all[i-1], all[i]
 		if b.first > a.last {
 			continue
 		}
@@ -83,6 +85,7 @@ func newExternals(c *Config, pools []*pool) (*externals, error) {
 		// neighbours in order overlap wherever two spans do.
 		return nil, errors.Join(f...)
 	}
+	x.spans.Store(&all)
 	return x, nil
 }
 

@@ -180,7 +180,7 @@ const epochInterval = 24 * time.Hour
 
 // recordEpochs records the parameters of all deterministic maps.
 func (e *Engine) recordEpochs(now time.Time) error {
-	for _, p := range e.pools {
+	for _, p := range e.all() {
 		if p.cfg.Map == nil {
 			continue
 		}

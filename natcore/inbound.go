@@ -16,11 +16,11 @@ func (c *call) holder(external, remote mapping.Endpoint) (s *shard, pool int, wh
 		return c.lock(c.e.shards[0]), pool, ReasonNone
 	}
 	p := c.e.pools[pool]
-	if p.cfg.Map != nil {
+	if m := p.formula.Load(); m != nil {
 		// A deterministic port leads to its subscriber by formula, a dynamic one by its block.
-		subscriber, err := p.cfg.Map.Reverse(mapping.Addr4(external.Addr), external.Port)
+		subscriber, err := m.Reverse(mapping.Addr4(external.Addr), external.Port)
 		if err == nil {
-			realm := uint16(p.cfg.Map.Config().Realm)
+			realm := uint16(m.Config().Realm)
 			return c.lock(c.e.shardOf(realm, mapping.Number4(subscriber.Addr()))), pool, ReasonNone
 		}
 		if !p.overflows() {
@@ -100,14 +100,15 @@ func (p *pool) admits(t *mapping.Table, space portblock.Space, external, remote 
 // exempted lets an inbound packet pass whose flow a rule exempts: it goes to an internal
 // address (RFC 6888 REQ-6). In each realm the first rule that covers the flow decides.
 func (c *call) exempted(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
-	for i := range c.e.rules {
-		r := &c.e.rules[i]
+	rules := *c.e.rules.Load()
+	for i := range rules {
+		r := &rules[i]
 		if r.action != Exempt || !r.covers(h.Dst, h.Src, h.Proto) {
 			continue
 		}
 		first := true
 		for j := range i {
-			q := &c.e.rules[j]
+			q := &rules[j]
 			first = first && !(q.realm == r.realm && q.covers(h.Dst, h.Src, h.Proto))
 		}
 		if first {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/deterministic"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -25,7 +26,8 @@ type pool struct {
 	now       time.Time                     // the latest seen: shards come with clocks of their own
 	addresses map[uint32]*portblock.Address // by place, once used
 	cooling   []cooling                     // in the order in which their guard times end
-	owners    []atomic.Pointer[ownerPage]   // by place
+	owners    atomic.Pointer[ownerPages]
+	formula   atomic.Pointer[deterministic.Map] // cfg.Map, for who reads without the lock
 	selection *selection
 }
 
@@ -34,6 +36,9 @@ type cooling struct {
 	place uint32
 	free  time.Time
 }
+
+// ownerPages are by place; further places make a longer copy.
+type ownerPages []atomic.Pointer[ownerPage]
 
 // ownersPerPage is the number of addresses whose owners are allocated together.
 const ownersPerPage = 64
@@ -67,7 +72,9 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 		return nil, err
 	}
 	places := p.alloc.Positions() * uint64(p.selection.classes())
-	p.owners = make([]atomic.Pointer[ownerPage], (places+ownersPerPage-1)/ownersPerPage)
+	owners := make(ownerPages, (places+ownersPerPage-1)/ownersPerPage)
+	p.owners.Store(&owners)
+	p.formula.Store(cfg.Map)
 	return p, nil
 }
 
@@ -105,7 +112,7 @@ func prefixed(path string, err error) error {
 
 // owner returns the shard that holds a block, or -1.
 func (p *pool) owner(place uint32, block int) int {
-	page := p.owners[place/ownersPerPage].Load()
+	page := (*p.owners.Load())[place/ownersPerPage].Load()
 	if page == nil {
 		return -1
 	}
@@ -120,7 +127,7 @@ func (p *pool) owner(place uint32, block int) int {
 // Pages are replaced rather than changed, because packets read them without it.
 func (p *pool) setOwner(b portblock.Block, shard int) {
 	place := b.Address()
-	slot := &p.owners[place/ownersPerPage]
+	slot := &(*p.owners.Load())[place/ownersPerPage]
 	page := slot.Load()
 	if page == nil || page[place%ownersPerPage] == nil {
 		fresh := &ownerPage{}

@@ -15,7 +15,7 @@ type rule struct {
 	remote, remoteMask   uint32
 }
 
-func newRules(c *Config) []rule {
+func newRules(c *Config) *[]rule {
 	rules := make([]rule, len(c.Rules))
 	for i, r := range c.Rules {
 		rules[i] = rule{realm: uint16(r.Realm), proto: r.Protocol, action: r.Action, pool: int16(c.pool(r.Pool))}
@@ -28,13 +28,14 @@ func newRules(c *Config) []rule {
 			rules[i].remote = mapping.Number4(r.Remote.Addr()) & rules[i].remoteMask
 		}
 	}
-	return rules
+	return &rules
 }
 
 // match returns the first rule that covers an outbound packet, or nil.
 func (e *Engine) match(realm Realm, p *rewrite.Packet4) *rule {
-	for i := range e.rules {
-		r := &e.rules[i]
+	rules := *e.rules.Load()
+	for i := range rules {
+		r := &rules[i]
 		if r.realm == uint16(realm) && r.covers(p.Src, p.Dst, p.Proto) {
 			return r
 		}

@@ -74,7 +74,7 @@ func (e *Engine) Stats() Stats {
 	t.FragmentsLost = e.frags.dropped
 	e.frags.mu.Unlock()
 	now := time.UnixMilli(e.clock.Load())
-	for _, p := range e.pools {
+	for _, p := range e.all() {
 		t.Pools = append(t.Pools, p.stats(now))
 	}
 	return t
