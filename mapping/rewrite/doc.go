@@ -3,9 +3,9 @@
 //
 // It is the part of a NAT that touches bytes: parse a packet once into a small
 // value, set addresses and ports, done. It decides nothing (no mapping, no
-// filtering), fragments and reassembles nothing, builds no packets and knows no
-// application protocol. Sub-package layers does the same on gopacket layers; this
-// one imports the standard library only.
+// filtering), fragments and reassembles nothing, and knows no application protocol;
+// the only packets that it builds are ICMP errors (AppendICMPError4). Sub-package
+// layers does the same on gopacket layers; this one imports the standard library only.
 //
 // # Use
 //
@@ -65,7 +65,7 @@
 //
 // # Sources
 //
-// RFC 768, 791, 792, 793 and 9293, 950, 1071, 1122, 1624, 1812, 1858 and 3128 (tiny
+// RFC 768, 791, 792, 793 and 9293, 950, 1071, 1122, 1191, 1624, 1812, 1858 and 3128 (tiny
 // fragments), 2460, 2675, 3022, 3828, 4302, 4443, 4884, 5508, 6275, 6864, 6936,
 // 6946, 7112, 8200, 8335, 8504, 8754.
 package rewrite
