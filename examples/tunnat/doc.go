@@ -64,6 +64,14 @@
 // kernel or the network card completes it. One packet of at most the MTU a system
 // call (-gso=false) is what other systems and old kernels have.
 //
+// # Programs of others
+//
+// The tests (peers_*_test.go) put programs that others wrote on both sides of the NAT: coturn's
+// natdiscovery finds each mapping and filtering behaviour, and hairpinning, as
+// configured (RFC 5780); curl, ping, traceroute (by UDP, ICMP and TCP), dnsmasq, vsftpd in passive
+// mode, iperf3; and 1 GiB of HTTP arrives with its checksum. BLOCKNAT_NETNS=1 makes a missing
+// program, or a missing permission, a failure.
+//
 // # Not here
 //
 // One queue and one goroutine serve the device. State ends with the process:
