@@ -39,6 +39,9 @@ type Config struct {
 	// Limits bound what the engine holds.
 	Limits Limits
 
+	// Quotas bound what realms and subscribers hold, and how fast they grow. Default: no bounds but Limits and those of the pools.
+	Quotas Quotas
+
 	// Log accepts the record of each block before a port of it is used. It
 	// must not be nil; logging.Discard runs without records.
 	Log logging.Log

@@ -19,6 +19,7 @@ type Engine struct {
 	pools    []*pool // by number, nil behind the last: see all
 	external *externals
 	rules    atomic.Pointer[[]rule]
+	quotas   atomic.Pointer[quotas]
 	shards   []*shard
 	shardKey uint64
 	frags    fragments
@@ -38,6 +39,7 @@ type Engine struct {
 func New(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
+	cfg.Quotas = cfg.Quotas.clone()
 	err := cfg.complete(now)
 	e := &Engine{cfg: cfg, began: now, recorded: now, pools: make([]*pool, maxPools)}
 	e.clock.Store(now.UnixMilli())
@@ -56,6 +58,7 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	}
 	e.external = external
 	e.rules.Store(newRules(&cfg))
+	e.quotas.Store(newQuotas(&cfg.Quotas))
 	e.shardKey = secrets.Uint64()
 	e.frags.init(&cfg)
 	idle := mapping.Timeouts{

@@ -103,6 +103,7 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Session) {
 	scope, class := p.scope(ended.Remote)
 	if sub := s.subs[subscriberKey{ended.Internal.Addr, ended.Realm, uint16(pool), class}]; sub != nil {
 		sub.sessions--
+		sub.account.closed(ended.Space)
 	}
 	e.sessions.Add(-1)
 	if p.cfg.Filtering == AddressDependent {
@@ -121,6 +122,7 @@ func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
 	}
 	if sub := s.subs[subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class}]; sub != nil {
 		e.returnPort(s, sub, m.Space, m.External.Port)
+		sub.account.unmapped(m.Space)
 	}
 }
 
@@ -167,20 +169,16 @@ func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subsc
 		}
 		for _, b := range s.idle {
 			if sub.holding.RemoveBlock(b, s.now) == nil {
+				sub.account.released()
 				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks()})
 				s.waiting.Add(1)
 			}
 		}
-		if !sub.idle() {
+		if !sub.idle() || !sub.account.rests(s.now) {
 			s.cursor++
 			continue
 		}
-		last := len(s.order) - 1
-		s.order[s.cursor] = s.order[last]
-		s.order[s.cursor].place = s.cursor
-		s.order = s.order[:last]
-		delete(s.subs, sub.key)
-		gone = append(gone, sub)
+		gone = append(gone, s.leave(s.cursor))
 	}
 	if done = s.cursor >= len(s.order); done {
 		s.cursor = 0

@@ -165,13 +165,12 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 		return nil, ReasonSubscriberLimit
 	}
 	sub := &subscriber{
-		key: key, external: mapping.Number4(ports.External()), place: len(s.order), fixed: &fixedPorts{ports: ports},
+		key: key, external: mapping.Number4(ports.External()), fixed: &fixedPorts{ports: ports},
 	}
 	if p.overflows() {
 		sub.holding.Init(p.layout)
 	}
-	s.subs[key] = sub
-	s.order = append(s.order, sub)
+	s.enter(sub, e.account(s, key))
 	return sub, ReasonNone
 }
 

@@ -31,6 +31,9 @@ func (e *Engine) CheckInvariants() error {
 		sessions += s.table.Sessions()
 		subscribers += len(s.subs)
 	}
+	if err := e.checkRealms(); err != nil {
+		return err
+	}
 	if n := e.sessions.Load(); n != int64(sessions) {
 		return fmt.Errorf("natcore: %d sessions, counted %d", sessions, n)
 	}
@@ -86,6 +89,9 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			sessions[subscriberKey{st.Internal.Addr, st.Realm, uint16(pool), e.pools[pool].selection.class(st.Remote)}]++
 		}
 	}
+	if err := s.checkAccounts(); err != nil {
+		return err
+	}
 	for i, sub := range s.order {
 		if sub.place != i || s.subs[sub.key] != sub {
 			return fmt.Errorf("subscriber %v is not where it says", mapping.Addr4(sub.key.addr))
@@ -109,6 +115,62 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 		}
 		if err := e.checkBlocks(s, sub, now); err != nil {
 			return fmt.Errorf("subscriber %v: %w", mapping.Addr4(sub.key.addr), err)
+		}
+	}
+	return nil
+}
+
+// checkAccounts holds the accounts against what their subscribers have.
+func (s *shard) checkAccounts() error {
+	counted := map[accountKey]*account{}
+	for _, sub := range s.order {
+		k := accountKey{sub.key.addr, sub.key.realm}
+		a := counted[k]
+		if a == nil {
+			a = &account{}
+			counted[k] = a
+		}
+		a.subscribers++
+		a.blocks += int32(sub.holding.Blocks())
+		for sp := range a.ports {
+			a.ports[sp] += int32(sub.holding.Ports(portblock.Space(sp)))
+			if sub.fixed != nil {
+				a.ports[sp] += int32(sub.fixed.live[sp])
+			}
+		}
+		a.sessions[0] += int32(sub.sessions)
+	}
+	for k, a := range s.accounts {
+		want := counted[k]
+		if want == nil {
+			return fmt.Errorf("account of %v without a subscriber", mapping.Addr4(k.addr))
+		}
+		if a.subscribers != want.subscribers || a.blocks != want.blocks || a.ports != want.ports || total(&a.sessions) != total(&want.sessions) {
+			return fmt.Errorf("account of %v: %d blocks, ports %v, %d sessions; counted %d, %v, %d", mapping.Addr4(k.addr),
+				a.blocks, a.ports, total(&a.sessions), want.blocks, want.ports, total(&want.sessions))
+		}
+		delete(counted, k)
+	}
+	for k := range counted {
+		return fmt.Errorf("subscriber %v without an account", mapping.Addr4(k.addr))
+	}
+	return nil
+}
+
+// checkRealms holds the counts of realms against those of their accounts. The caller has locked all shards.
+func (e *Engine) checkRealms() error {
+	for realm, r := range e.quotas.Load().realms {
+		var ports, sessions, blocks int64
+		for _, s := range e.shards {
+			for k, a := range s.accounts {
+				if k.realm == realm {
+					ports, sessions, blocks = ports+total(&a.ports), sessions+total(&a.sessions), blocks+int64(a.blocks)
+				}
+			}
+		}
+		if ports != totalOf(&r.ports) || sessions != totalOf(&r.sessions) || blocks != r.blocks.Load() {
+			return fmt.Errorf("natcore: realm %d counts %d ports, %d sessions, %d blocks; its subscribers have %d, %d, %d",
+				realm, totalOf(&r.ports), totalOf(&r.sessions), r.blocks.Load(), ports, sessions, blocks)
 		}
 	}
 	return nil

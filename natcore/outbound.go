@@ -126,14 +126,14 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	if !e.begins(h) {
 		return e.answer(s, h, o)
 	}
-	if !e.sessionsLeft(s.subs[o.key]) {
-		return external, false, ReasonSessionLimit
+	if why = e.mayOpen(s, o); why != ReasonNone {
+		return external, false, why
 	}
 	if why := c.refusedThere(h, o.space); why != ReasonNone {
 		return external, false, why
 	}
 	c.lock(s)
-	if external, why = c.mapped(s, o.key, o.space, o.internal, o.scope); why != ReasonNone {
+	if external, why = c.mapped(s, o.key, o.space, o.internal, o.scope, o.remote); why != ReasonNone {
 		return external, false, why
 	}
 	opened, why = e.begin(s, o, external)
@@ -165,9 +165,6 @@ func (e *Engine) answer(s *shard, h *rewrite.Packet4, o *opening) (external mapp
 	case h.Kind == rewrite.KindQueryReply, h.TCPFlags&rst != 0:
 		return external, false, ReasonNone
 	case h.TCPFlags&(syn|ack) == syn|ack:
-		if !e.sessionsLeft(s.subs[o.key]) {
-			return external, false, ReasonSessionLimit
-		}
 		opened, why = e.begin(s, o, external)
 		return external, opened, why
 	}
@@ -209,18 +206,23 @@ func initial(h *rewrite.Packet4) bool {
 
 // mapped returns the external endpoint of an internal one, from its mapping or a new one.
 // The caller has locked the shard; it is locked again on return, and may have been unlocked meanwhile.
-func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, internal, scope mapping.Endpoint) (mapping.Endpoint, Reason) {
+func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, internal, scope, remote mapping.Endpoint) (mapping.Endpoint, Reason) {
 	external, ok := s.table.Mapped(key.realm, space, internal, scope)
 	if ok {
 		return external, ReasonNone
 	}
+	a := c.e.account(s, key)
+	if why := a.mapped(space, c.e.chosen(key, remote, space), s.now); why != ReasonNone {
+		s.forget(a)
+		return mapping.Endpoint{}, why
+	}
 	port, more, why := c.e.takePort(s, key, space, internal.Port)
 	if more {
-		c.unlock()
-		port, why = c.e.grant(s, key, space, internal.Port, c.now)
-		c.lock(s)
+		port, why = c.granted(s, a, key, space, internal.Port)
 	}
 	if why != ReasonNone {
+		a.unmade(space)
+		s.forget(a)
 		return mapping.Endpoint{}, why
 	}
 	sub := s.subs[key]
@@ -231,6 +233,7 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	if !s.table.AddMapping(m) {
 		// Another caller mapped the endpoint while the shard was unlocked.
 		c.e.returnPort(s, sub, space, port)
+		a.unmade(space)
 		external, _ = s.table.Mapped(key.realm, space, internal, scope)
 		return external, ReasonNone
 	}
@@ -238,10 +241,22 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	return m.External, ReasonNone
 }
 
-// sessionsLeft reports whether the limits allow a further session. A subscriber that does not exist yet is nil.
-func (e *Engine) sessionsLeft(sub *subscriber) bool {
-	return (sub == nil || sub.sessions < e.cfg.Limits.SessionsPerSubscriber) &&
-		e.sessions.Load() < int64(e.cfg.Limits.Sessions)
+// granted is a grant for a mapping that the account counts already. The shard is unlocked meanwhile.
+func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.Space, internal uint16) (port uint16, why Reason) {
+	c.unlock()
+	answered := false
+	defer func() {
+		if !answered { // the log panics
+			s.mu.Lock()
+			a.unmade(space)
+			s.forget(a)
+			s.mu.Unlock()
+		}
+	}()
+	port, why = c.e.grant(s, key, space, internal, c.now)
+	answered = true
+	c.lock(s)
+	return port, why
 }
 
 // begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The
@@ -258,11 +273,16 @@ func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened 
 		e.sessions.Add(-1)
 		return false, ReasonSessionLimit
 	}
+	if why = sub.account.open(o.space, e.chosen(o.key, o.remote, o.space), s.now); why != ReasonNone {
+		e.sessions.Add(-1)
+		return false, why
+	}
 	session := mapping.Session{
 		Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Remote: o.remote,
 	}
 	if !s.table.Open(&session, o.scope, &o.seg, s.tick) {
 		e.sessions.Add(-1)
+		sub.account.closed(o.space)
 		return false, ReasonNone // another caller opened it while the shard was unlocked
 	}
 	if e.pools[o.key.pool].cfg.Filtering == AddressDependent {

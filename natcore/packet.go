@@ -144,6 +144,14 @@ const (
 	ReasonICMPChecksum
 	// ReasonFragment: a fragment whose first one never came, or for which there is no room to wait.
 	ReasonFragment
+	// ReasonRealmLimit: the realm holds as many sessions, ports or blocks as it may (Config.Quotas).
+	ReasonRealmLimit
+	// ReasonSessionRate: the subscriber or its realm opens sessions faster than it may.
+	ReasonSessionRate
+	// ReasonMappingRate: the subscriber or its realm makes mappings faster than it may (RFC 6888 REQ-4c).
+	ReasonMappingRate
+	// ReasonReserved: what is left of a quota is kept for other traffic (Quotas.Reserved).
+	ReasonReserved
 
 	reasons = iota
 )
@@ -154,7 +162,8 @@ var reasonNames = [reasons]string{
 	"spoofed source", "destination in no pool", "no mapping", "filtered", "no session",
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
-	"icmp error checksum", "fragment without first",
+	"icmp error checksum", "fragment without first", "realm limit", "session rate", "mapping rate",
+	"rest is reserved",
 }
 
 // String returns the reason in a few lower-case words, fit for a report.

@@ -1,6 +1,8 @@
 package natcore
 
 import (
+	"net/netip"
+
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
 )
@@ -19,16 +21,19 @@ func newRules(c *Config) *[]rule {
 	rules := make([]rule, len(c.Rules))
 	for i, r := range c.Rules {
 		rules[i] = rule{realm: uint16(r.Realm), proto: r.Protocol, action: r.Action, pool: int16(c.pool(r.Pool))}
-		if r.Internal.IsValid() {
-			rules[i].internMask = mask4(r.Internal.Bits())
-			rules[i].internal = mapping.Number4(r.Internal.Addr()) & rules[i].internMask
-		}
-		if r.Remote.IsValid() {
-			rules[i].remoteMask = mask4(r.Remote.Bits())
-			rules[i].remote = mapping.Number4(r.Remote.Addr()) & rules[i].remoteMask
-		}
+		rules[i].internal, rules[i].internMask = masked(r.Internal)
+		rules[i].remote, rules[i].remoteMask = masked(r.Remote)
 	}
 	return &rules
+}
+
+// masked returns a prefix as an address and a mask; the zero prefix covers all.
+func masked(p netip.Prefix) (addr, mask uint32) {
+	if !p.IsValid() {
+		return 0, 0
+	}
+	mask = mask4(p.Bits())
+	return mapping.Number4(p.Addr()) & mask, mask
 }
 
 // match returns the first rule that covers an outbound packet, or nil.

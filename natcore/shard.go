@@ -21,21 +21,23 @@ type shard struct {
 	// need no new block do not take it, so a slow log delays nobody else.
 	grants sync.Mutex
 
-	mu      sync.Mutex // guards all below
-	index   int
-	table   *mapping.Table
-	subs    map[subscriberKey]*subscriber
-	order   []*subscriber // the same, for Expire to go round
-	cursor  int           // in order
-	rnd     *rand.ChaCha8
-	now     time.Time // the latest seen: time never runs backwards in here
-	tick    mapping.Tick
-	counts  counters
-	ended   mapping.Sweep // scratch of Expire
-	swept   mapping.Tick  // when the round began that Expire is in
-	idle    []portblock.Block
-	pending []release    // blocks whose release the log has not accepted yet, guarded by grants
-	waiting atomic.Int64 // their number
+	mu        sync.Mutex // guards all below
+	index     int
+	table     *mapping.Table
+	subs      map[subscriberKey]*subscriber
+	order     []*subscriber // the same, for Expire to go round
+	accounts  map[accountKey]*account
+	overrides map[accountKey]*Quota // of Engine.SetQuota
+	cursor    int                   // in order
+	rnd       *rand.ChaCha8
+	now       time.Time // the latest seen: time never runs backwards in here
+	tick      mapping.Tick
+	counts    counters
+	ended     mapping.Sweep // scratch of Expire
+	swept     mapping.Tick  // when the round began that Expire is in
+	idle      []portblock.Block
+	pending   []release    // blocks whose release the log has not accepted yet, guarded by grants
+	waiting   atomic.Int64 // their number
 }
 
 // counters are a shard's share of Stats.
@@ -58,7 +60,7 @@ type release struct {
 func newShard(index int, key [24]byte, seed [32]byte, idle mapping.Timeouts, now time.Time) *shard {
 	return &shard{
 		index: index, table: mapping.NewTable(key, idle, now),
-		subs: map[subscriberKey]*subscriber{}, rnd: rand.NewChaCha8(seed), now: now,
+		subs: map[subscriberKey]*subscriber{}, accounts: map[accountKey]*account{}, overrides: map[accountKey]*Quota{}, rnd: rand.NewChaCha8(seed), now: now,
 	}
 }
 
@@ -137,11 +139,19 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.mu.Unlock()
 		return port, why
 	}
+	a := e.account(s, key)
+	if why = a.granted(); why != ReasonNone {
+		s.forget(a)
+		s.mu.Unlock()
+		return 0, why
+	}
 	lease, want, used := alloc.Lease{}, portblock.Want{Spaces: space.Set()}, 1
 	if sub != nil {
 		lease, want, used = sub.lease, sub.holding.Want(space), sub.holding.Blocks()+1
 	} else if e.subscribers.Add(1) > int64(e.cfg.Limits.Subscribers) {
 		e.subscribers.Add(-1)
+		a.released()
+		s.forget(a)
 		s.mu.Unlock()
 		return 0, ReasonSubscriberLimit
 	}
@@ -162,6 +172,10 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 				if sub == nil {
 					e.subscribers.Add(-1)
 				}
+				s.mu.Lock()
+				a.released()
+				s.forget(a)
+				s.mu.Unlock()
 			}
 		}()
 		err := e.cfg.Log.Append(&r)
@@ -185,6 +199,8 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.counts.recordsLost++
 	}
 	if why != ReasonNone {
+		a.released()
+		s.forget(a)
 		if sub == nil {
 			e.subscribers.Add(-1)
 		} else if why == ReasonBlocksExhausted {
@@ -196,10 +212,9 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		return 0, why
 	}
 	if sub == nil {
-		sub = &subscriber{key: key, lease: g.lease, external: external, place: len(s.order)}
+		sub = &subscriber{key: key, lease: g.lease, external: external}
 		sub.holding.Init(p.layout)
-		s.subs[key] = sub
-		s.order = append(s.order, sub)
+		s.enter(sub, a)
 	}
 	if g.leased {
 		sub.lease = g.lease
@@ -208,6 +223,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	if sub.holding.AddBlock(g.block, s.now) != nil {
 		// The holding asked for the block a moment ago and blocks change under
 		// grants alone, so this is not reached; the block would go back as any other.
+		a.released()
 		s.pending = append(s.pending, release{key, external, g.block, used - 1})
 		s.waiting.Add(1)
 		return 0, ReasonBlockLimit

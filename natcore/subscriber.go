@@ -29,7 +29,28 @@ type subscriber struct {
 	fixed    *fixedPorts // deterministic ports, or nil
 	holding  portblock.Holding
 	sessions int
-	place    int // in shard.order
+	place    int      // in shard.order
+	account  *account // of the internal address, in all pools
+}
+
+// enter adds a subscriber to the shard. The caller holds mu.
+func (s *shard) enter(sub *subscriber, a *account) {
+	a.subscribers++
+	sub.account, sub.place = a, len(s.order)
+	s.subs[sub.key] = sub
+	s.order = append(s.order, sub)
+}
+
+// leave removes the subscriber at a place; the last one takes that place. The caller holds mu.
+func (s *shard) leave(place int) *subscriber {
+	sub, last := s.order[place], len(s.order)-1
+	s.order[place] = s.order[last]
+	s.order[place].place = place
+	s.order = s.order[:last]
+	delete(s.subs, sub.key)
+	sub.account.subscribers--
+	s.forget(sub.account)
+	return sub
 }
 
 // idle reports whether the subscriber holds nothing any more.
