@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/blocknat/blocknat/logging"
 )
 
 // A Version is the number that messages begin with.
@@ -68,6 +70,11 @@ type Config struct {
 
 	// Sequence is the sequence number to begin with.
 	Sequence uint32
+
+	// Now, if not nil, gives the export time of messages and the time by which
+	// templates are due, for records that wait before they are sent. nil means
+	// the latest time of a message's records.
+	Now func() logging.Millis
 
 	// Boot is when the system started: NetFlow9 messages carry the time since
 	// then. The zero time makes that 0.

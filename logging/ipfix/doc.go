@@ -2,7 +2,8 @@
 // NetFlow version 9 (RFC 3954), with the events and elements of RFC 8158.
 //
 // An Exporter is a logging.Log that writes messages to an io.Writer, one Write
-// each; a connected UDP socket is one:
+// each; a connected UDP socket is one, and package netsink has sinks that connect
+// again and repeat what may be lost:
 //
 //	message: header | template set | data set | data set | ...
 //
@@ -30,7 +31,8 @@
 // to be a TLS or DTLS connection, or the network a protected one. Over a stream
 // set TemplateInterval and TemplateMessages below 0.
 //
-// No clock is read: a message's export time is the latest time of its records.
+// No clock is read: a message's export time is the latest time of its records, or
+// what Config.Now says.
 // Export allocates no memory; sending templates again neither.
 //
 // References: RFC 8158 (NAT events), RFC 7011 (IPFIX), RFC 3954 (NetFlow 9), RFC

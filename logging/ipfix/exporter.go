@@ -169,6 +169,9 @@ func (e *Exporter) put(v *values) bool {
 
 // send writes the open message, and the templates before it where they are due.
 func (e *Exporter) send() error {
+	if e.c.Now != nil {
+		e.msg.time = e.c.Now()
+	}
 	if e.due(e.msg.time) {
 		if err := e.sendTemplates(e.msg.time); err != nil {
 			return err
@@ -246,6 +249,14 @@ func (e *Exporter) Restart(w io.Writer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.w, e.seq, e.resend = w, 0, true
+}
+
+// Abandon forgets the records of an open batch, which count as accepted, for
+// callers that offer them again, as to a new transport session.
+func (e *Exporter) Abandon() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.msg.reset()
 }
 
 // Stats returns the counts.
