@@ -353,3 +353,31 @@ func TestRandomCuts(t *testing.T) {
 		synctest.Test(t, func(*testing.T) { oneRun(rt, cuts, bursts, window) })
 	})
 }
+
+// TestUnreadAtTheEnd: a collector that dies after Close has ended the stream, with octets that it has not read, resets
+// the connection, and gets them again when it is back.
+func TestUnreadAtTheEnd(t *testing.T) {
+	srv := newCollector(t, nil)
+	s, err := netsink.New("tcp", srv.addr, logging.JSON{}, soon(netsink.Config{}))
+	require.NoError(t, err)
+	await(t, func() bool { return s.Stats().Connected })
+	r := numbered(0)
+	require.NoError(t, s.Append(&r)) // releases the collector from its first Read
+	await(t, func() bool { return len(srv.records()) == 1 })
+	srv.set(func() { srv.stall = true })
+	for i := 1; i <= 10; i++ {
+		r := numbered(i)
+		require.NoError(t, s.Append(&r))
+		settled(t, s)
+		time.Sleep(time.Millisecond) // the first of these ends the Read that is under way
+	}
+	done := make(chan error)
+	go func() { done <- s.Close(context.Background()) }()
+	time.Sleep(20 * time.Millisecond)
+	srv.stop()
+	srv.start()
+	srv.set(func() { srv.stall = false })
+	require.NoError(t, <-done)
+	require.Len(t, srv.records(), 11)
+	require.EqualValues(t, 2, s.Stats().Connects)
+}
