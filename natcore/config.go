@@ -42,6 +42,9 @@ type Config struct {
 	// Quotas bound what realms and subscribers hold, and how fast they grow. Default: no bounds but Limits and those of the pools.
 	Quotas Quotas
 
+	// ICMP says which ICMP errors the engine builds and which it lets pass.
+	ICMP ICMPConfig
+
 	// Log accepts the record of each block before a port of it is used. It
 	// must not be nil; logging.Discard runs without records.
 	Log logging.Log

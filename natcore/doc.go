@@ -14,8 +14,8 @@
 // # What it does not
 //
 // It opens no sockets, starts no goroutines, reads no clock and logs nothing but records of
-// allocation, through the logging.Log that the caller gives it. It does not route, does not touch the TTL, and sends no
-// packet of its own. IPv6 and other protocols are dropped, each under a named reason.
+// allocation, through the logging.Log that the caller gives it. It does not route, does not touch the TTL, and sends nothing: ICMP errors of its own
+// are built for the caller to send (Config.ICMP, Reject). IPv6 and other protocols are dropped, each under a named reason.
 //
 // # Use
 //
@@ -24,7 +24,8 @@
 //	packet from the external side ---> Inbound  ---> Forward: send it inside (Packet.Realm)
 //	                                             \--> Drop, with a Reason; the bytes are as they came
 //	every second                  ---> Expire
-//	after each batch              ---> Drain: fragments that waited
+//	after each batch              ---> Drain: fragments that waited, ICMP errors to send
+//	a packet that is too large, or whose TTL is over ---> Reject
 //
 // Process takes a batch of both directions and keeps a shard locked while packets of
 // one shard follow each other; Outbound and Inbound are for one packet of realm 0.

@@ -23,6 +23,7 @@ type Engine struct {
 	shards   []*shard
 	shardKey uint64
 	frags    fragments
+	outbox   outbox
 
 	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
@@ -73,6 +74,7 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		_, _ = secrets.Read(seed[:])
 		e.shards = append(e.shards, newShard(i, key, seed, idle, now))
 	}
+	e.outbox.init(&cfg.ICMP, secrets.Uint64())
 	if err := e.recordEpochs(now); err != nil {
 		return nil, err
 	}
@@ -176,6 +178,7 @@ func (c *call) process(p *Packet) {
 	}
 	if p.Verdict == Drop {
 		s.counts.drops[p.Reason]++
+		c.refused(p)
 	}
 }
 

@@ -32,6 +32,7 @@ func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 	now = e.advance(now)
 	budget = max(budget, 1)
 	e.frags.expire(now)
+	e.answerSYNs(now)
 	if now.Sub(e.recorded) >= epochInterval && e.recordEpochs(now) == nil {
 		e.recorded = now // refused, it is offered again next time
 	}

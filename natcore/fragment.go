@@ -176,12 +176,8 @@ func (f *fragments) advance(now time.Time) {
 	f.queue = f.queue[n:]
 }
 
-// Drain appends to dst the packets that the engine has for the caller to send
-// on: fragments whose first one came after them, with verdict Forward, Hairpin or Bypass. Their
-// Bytes belong to the caller from then on. Call it after each batch: what it has counts against
-// Limits.FragmentBytes until then, and another caller's batch may have brought the first fragment.
-func (e *Engine) Drain(dst []Packet) []Packet {
-	f := &e.frags
+// drain appends to dst the fragments that need not wait any more.
+func (f *fragments) drain(dst []Packet) []Packet {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, p := range f.ready {
@@ -191,4 +187,14 @@ func (e *Engine) Drain(dst []Packet) []Packet {
 	clear(f.ready)
 	f.ready = f.ready[:0]
 	return dst
+}
+
+// Drain appends to dst the packets that the engine has for the caller to send
+// on, with verdict Forward, Hairpin or Bypass: fragments whose first one came after them, and ICMP errors that the
+// engine has built (Config.ICMP, Reject), which have the flag Generated. An Inbound one goes inside, to its Realm. Their
+// Bytes belong to the caller from then on. Call it after each batch: what it has counts against
+// the limits until then, and another caller's batch may have brought the first fragment.
+func (e *Engine) Drain(dst []Packet) []Packet {
+	e.answerSYNs(time.UnixMilli(e.clock.Load()))
+	return e.outbox.drain(e.frags.drain(dst))
 }

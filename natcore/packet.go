@@ -56,6 +56,8 @@ const (
 	// the pseudo header alone, and that a device or the receiver's kernel
 	// completes it (virtio-net's NEEDS_CSUM, Linux's CHECKSUM_PARTIAL).
 	PartialChecksum Flags = 1 << iota
+	// Generated says that the engine built the packet: an ICMP error, from Drain.
+	Generated
 )
 
 // Verdict is what the caller does with a packet. The zero value is Drop.

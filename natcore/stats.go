@@ -24,6 +24,9 @@ type Stats struct {
 	// FragmentsHeld the fragments that wait for their first one, and
 	// FragmentsLost those that waited in vain since the start.
 	Datagrams, FragmentsHeld, FragmentsLost uint64
+	// ErrorsBuilt are the ICMP errors that the engine has built since the start, ErrorsSuppressed those that the limits of Config.ICMP
+	// forbade, and SYNsHeld the SYNs that wait now.
+	ErrorsBuilt, ErrorsSuppressed, SYNsHeld uint64
 	// Pools, in the order of the configuration.
 	Pools []PoolStats
 }
@@ -73,6 +76,10 @@ func (e *Engine) Stats() Stats {
 	}
 	t.FragmentsLost = e.frags.dropped
 	e.frags.mu.Unlock()
+	e.outbox.mu.Lock()
+	t.ErrorsBuilt, t.ErrorsSuppressed = e.outbox.built, e.outbox.suppressed
+	t.SYNsHeld = uint64(len(e.outbox.syns.queue))
+	e.outbox.mu.Unlock()
 	now := time.UnixMilli(e.clock.Load())
 	for _, p := range e.all() {
 		t.Pools = append(t.Pools, p.stats(now))

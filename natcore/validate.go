@@ -66,6 +66,7 @@ func (c *Config) complete(now time.Time) error {
 	c.Timeouts.complete(&f)
 	c.Limits.complete(&f)
 	c.Quotas.complete(&f)
+	c.ICMP.complete(&f)
 	c.completePools(&f)
 	c.completeRules(&f)
 	return errors.Join(f...)

@@ -47,6 +47,7 @@ type tally struct {
 	played          [3]int // translated, by way
 	bypassed        int
 	held, heldSent  int
+	answers         int // ICMP errors that the engine built
 	drops           map[natcore.Reason]int
 	unplayed        map[string]int
 	refusals        map[string]int // explicit mappings that the engine refused
@@ -138,6 +139,10 @@ func (p *player) translated(c proof.Case, length int) error {
 // translation leaves alone.
 func (p *player) drain() error {
 	for _, d := range p.engine.Drain(nil) {
+		if d.Flags&natcore.Generated != 0 {
+			p.tally.answers++ // nobody here waits for it
+			continue
+		}
 		i := slices.IndexFunc(p.held, func(h heldPacket) bool { return sameButAddresses(h.c.Given, d.Bytes) })
 		c, length := proof.Case{Time: p.now, Result: d.Bytes}, len(d.Bytes) // from nowhere: the proof says so
 		if i >= 0 {

@@ -76,6 +76,9 @@ func (s *summary) writePackets(w io.Writer) {
 		row(w, 4, "translated when it came, counted above", s.HeldSent)
 		row(w, 4, "it never came", s.Held-s.HeldSent)
 	}
+	if s.Answers > 0 {
+		row(w, 2, "ICMP errors that the engine built, see Drain", s.Answers)
+	}
 	row(w, 2, "not played", total(s.Unplayed))
 	for _, l := range s.Unplayed {
 		row(w, 4, l.Name, l.Count)

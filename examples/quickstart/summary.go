@@ -24,7 +24,7 @@ type summary struct {
 	Span            time.Duration
 
 	Outbound, Inbound, Hairpin, Bypassed int
-	Held, HeldSent                       int
+	Held, HeldSent, Answers              int
 	Errors, Fragments                    int // among the translated ones
 	Drops, Unplayed                      []line
 	Mappings                             int
@@ -83,7 +83,7 @@ func (s *summary) take(p *player) {
 	s.Span = t.last.Sub(t.first)
 	s.Outbound, s.Inbound, s.Hairpin = t.played[proof.Outbound], t.played[proof.Inbound], t.played[proof.Hairpin]
 	s.Errors, s.Fragments = t.errors, t.fragments
-	s.Bypassed, s.Held, s.HeldSent = t.bypassed, t.held, t.heldSent
+	s.Bypassed, s.Held, s.HeldSent, s.Answers = t.bypassed, t.held, t.heldSent, t.answers
 	drops := map[string]int{}
 	for reason, n := range t.drops {
 		drops[reason.String()] += n

@@ -34,7 +34,7 @@ const conflicts = `
 
 | | question | rows | what holds here |
 |---|---|---|---|
-| X1 | ICMP 3/13 or 3/1 for a refusal | 5508-08, 6888-11b | Code 1, which TCP takes for a passing fault, once the engine builds answers; it builds none yet |
+| X1 | ICMP 3/13 or 3/1 for a refusal | 5508-08, 6888-11b | Code 1, which TCP takes for a passing fault, where something has run out; code 13 where a rule refuses; either is an option for both |
 | X2 | Keeping ports below 1024 there, or reserving them | 4787-03a, 7422-09 | Reserved by default |
 | X3 | Keeping parity, or using blocks well | 4787-04, 7857-15 | Parity is off by default |
 | X4 | Drawing from all blocks, or letting idle ones go | 7768-08, 7768-13, 6888-15 | The block that has been idle longest is left out, the draw is over the rest |

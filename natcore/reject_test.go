@@ -1,0 +1,160 @@
+package natcore_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/blocknat/blocknat/mapping/rewrite"
+	"github.com/blocknat/blocknat/natcore"
+	"github.com/stretchr/testify/require"
+)
+
+// rejections are what a forwarder tells senders, with type, code and MTU as the wire has them.
+var rejections = []struct {
+	why  rewrite.ICMPError
+	t, c uint8
+	mtu  uint16
+}{
+	{rewrite.TimeExceeded(), 11, 0, 0}, {rewrite.FragmentationNeeded(1400), 3, 4, 1400}, {rewrite.Unreachable(0), 3, 0, 0},
+}
+
+// TestRFC5508_10g_TooLargeAndTooOld: the caller cannot forward a packet, of either direction or hairpinned, before its translation or after it: the
+// sender gets the error, and reads about the packet as it sent it.
+//
+// Rows: 4787-13, 5508-10i.
+func TestRFC5508_10g_TooLargeAndTooOld(t *testing.T) {
+	inner, outer := netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("192.0.2.1")
+	data := bytes.Repeat([]byte("too long"), 190)
+	for _, r := range rejections {
+		for _, k := range []kind{udp, tcp, icmp} {
+			for _, configured := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%d-%d/%v/configured=%v", r.t, r.c, k, configured), func(t *testing.T) {
+					n := newNAT(t, func(c *natcore.Config) {
+						if configured {
+							c.ICMP.Internal, c.ICMP.External = inner, outer
+						}
+					})
+					toInside, toOutside := lowest, lowest
+					if configured {
+						toInside, toOutside = inner, outer
+					}
+					a, s := endpoint(hostA, 40000), endpoint(server1, 443)
+					if k == icmp {
+						s = endpoint(server1, 0)
+					}
+					reject := func(p natcore.Packet) natcore.Packet {
+						t.Helper()
+						before := bytes.Clone(p.Bytes)
+						require.True(t, n.Reject(&p, r.why, n.now))
+						require.Equal(t, before, p.Bytes)
+						got := n.Drain(nil)
+						require.Len(t, got, 1)
+						require.Equal(t, natcore.Generated, got[0].Flags)
+						return got[0]
+					}
+					sent := build(t, k, a, s, data, tcpFlags{syn: true, seq: 9})
+					inside := natcore.Packet{
+						Bytes: ownError(t, toInside, hostA, r.t, r.c, r.mtu, sent), Direction: natcore.Inbound, Verdict: natcore.Forward, Flags: natcore.Generated,
+					}
+					require.Equal(t, inside, reject(natcore.Packet{Bytes: bytes.Clone(sent)}), "as it came")
+
+					batch := []natcore.Packet{{Bytes: bytes.Clone(sent)}}
+					n.Process(batch, n.now)
+					require.Equal(t, natcore.Forward, batch[0].Verdict)
+					external := read(t, batch[0].Bytes).src
+					if toOutside == lowest {
+						toOutside = external.Addr()
+					}
+					require.Equal(t, inside, reject(batch[0]), "translated")
+
+					came := build(t, k, s, external, data, tcpFlags{syn: true, ack: true, seq: 5})
+					outside := natcore.Packet{
+						Bytes: ownError(t, toOutside, server1, r.t, r.c, r.mtu, came), Direction: natcore.Outbound, Verdict: natcore.Forward, Flags: natcore.Generated,
+					}
+					require.Equal(t, outside, reject(natcore.Packet{Bytes: bytes.Clone(came), Direction: natcore.Inbound}), "as it came")
+					batch = []natcore.Packet{{Bytes: bytes.Clone(came), Direction: natcore.Inbound}}
+					n.Process(batch, n.now)
+					require.Equal(t, natcore.Forward, batch[0].Verdict)
+					outside.Bytes = ownError(t, external.Addr(), server1, r.t, r.c, r.mtu, came)
+					require.Equal(t, outside, reject(batch[0]), "translated")
+					check(t, n)
+				})
+			}
+		}
+	}
+}
+
+// TestRejectHairpin: a hairpinned packet is too large for the way to its receiver.
+func TestRejectHairpin(t *testing.T) {
+	data := make([]byte, 1480)
+	for _, r := range rejections {
+		for _, k := range []kind{udp, tcp} {
+			n := newNAT(t)
+			a, b := endpoint(hostA, 40000), endpoint(hostB, 41000)
+			eb := n.out(t, k, b, endpoint(server1, 443))
+			sent := build(t, k, a, eb, data, tcpFlags{syn: true, seq: 1})
+			batch := []natcore.Packet{{Bytes: bytes.Clone(sent)}}
+			n.Process(batch, n.now)
+			require.Equal(t, natcore.Hairpin, batch[0].Verdict)
+			require.True(t, n.Reject(&batch[0], r.why, n.now))
+			require.Equal(t, []natcore.Packet{{
+				Bytes:     ownError(t, eb.Addr(), hostA, r.t, r.c, r.mtu, sent),
+				Direction: natcore.Outbound, Verdict: natcore.Hairpin, Flags: natcore.Generated,
+			}}, n.Drain(nil))
+			check(t, n)
+		}
+	}
+}
+
+// TestRejectExempt: packets that a rule exempts are answered without translation, to where they came from.
+func TestRejectExempt(t *testing.T) {
+	n := newNAT(t, func(c *natcore.Config) {
+		c.Rules = []natcore.Rule{{Realm: 3, Remote: netip.PrefixFrom(server1, 32), Action: natcore.Exempt}, {Realm: 3, Pool: "cgn"}}
+	})
+	for _, batch := range [][]natcore.Packet{
+		{{Bytes: build(t, udp, a40000, s1p1, make([]byte, 1480), tcpFlags{}), Realm: 3}},
+		{{Bytes: build(t, udp, s1p1, a40000, make([]byte, 1480), tcpFlags{}), Direction: natcore.Inbound}},
+	} {
+		n.Process(batch, n.now)
+		require.Equal(t, natcore.Bypass, batch[0].Verdict)
+		require.True(t, n.Reject(&batch[0], rewrite.FragmentationNeeded(1400), n.now))
+		s := read(t, batch[0].Bytes)
+		want := natcore.Packet{
+			Bytes:   ownError(t, lowest, s.src.Addr(), 3, 4, 1400, batch[0].Bytes),
+			Verdict: natcore.Forward, Flags: natcore.Generated,
+		}
+		if batch[0].Direction == natcore.Outbound {
+			want.Direction, want.Realm = natcore.Inbound, 3
+		}
+		require.Equal(t, []natcore.Packet{want}, n.Drain(nil))
+	}
+}
+
+// TestRejectNobodys: packets that were never translated and claim external addresses, sessions that are over,
+// and bytes that are no packet give no error. The limits are those of all errors.
+func TestRejectNobodys(t *testing.T) {
+	n := newNAT(t, func(c *natcore.Config) { c.ICMP.PerReceiver = 2 })
+	no := func(p natcore.Packet) {
+		t.Helper()
+		require.False(t, n.Reject(&p, rewrite.TimeExceeded(), n.now))
+		require.Empty(t, n.Drain(nil))
+	}
+	no(natcore.Packet{})
+	no(natcore.Packet{Bytes: []byte("no packet")})
+	no(natcore.Packet{Bytes: build(t, udp, a40000, s1p1, nil, tcpFlags{}), Direction: 5})
+	no(natcore.Packet{Bytes: build(t, udp, endpoint(lowest, 2000), s1p1, nil, tcpFlags{}), Verdict: natcore.Forward})
+	no(natcore.Packet{Bytes: build(t, udp, s1p1, a40000, nil, tcpFlags{}), Direction: natcore.Inbound, Verdict: natcore.Forward})
+	b := build(t, udp, a40000, s1p1, nil, tcpFlags{})
+	for i := range 5 {
+		require.Equal(t, i < 2, n.Reject(&natcore.Packet{Bytes: b}, rewrite.TimeExceeded(), n.now))
+	}
+	n.wait(time.Second)
+	batch := []natcore.Packet{{Bytes: b}}
+	n.Process(batch, n.now)
+	for i := range 5 {
+		require.Equal(t, i < 2, n.Reject(&batch[0], rewrite.TimeExceeded(), n.now))
+	}
+}
