@@ -35,7 +35,8 @@ func (o *outbox) init(c *ICMPConfig, key uint64) {
 	for _, r := range Reasons() {
 		switch r {
 		case ReasonAddressesExhausted, ReasonBlocksExhausted, ReasonBlockLimit, ReasonPortLimit, ReasonPortsResting,
-			ReasonSessionLimit, ReasonNotSubscriber, ReasonSubscriberLimit, ReasonLogRefused:
+			ReasonSessionLimit, ReasonNotSubscriber, ReasonSubscriberLimit, ReasonLogRefused,
+			ReasonRealmLimit, ReasonSessionRate, ReasonMappingRate, ReasonReserved:
 			o.answers[r] = messages[c.Exhausted]
 		case ReasonNoRule, ReasonRuleDrop:
 			o.answers[r] = messages[c.Refused]
