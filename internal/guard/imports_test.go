@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"logging":                {},
 	"logging/ipfix":          {"logging"},
 	"logging/syslog":         {"logging"},
+	"logging/journal":        {"logging"},
 	"logging/loggingtest":    {"logging"},
 	"mapping":                {"portblock", "flowmask"},
 	"mapping/deterministic":  {"portblock"},

@@ -1,0 +1,212 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/blocknat/blocknat/logging"
+)
+
+// commit writes what waits in the buffer, synchronises it if told to, and tells
+// the batch. The caller holds j.mu, which is released while the disk works, and
+// has seen that nobody writes.
+//
+// After an error the file ends where it ended before, or is given up: then the
+// next log's header says how much of it counts. A batch that callers wait for is
+// refused; the records of a Buffered journal stay in the buffer and are tried
+// again.
+func (j *Journal) commit(sync bool) error {
+	b := j.cur
+	if len(j.buf) == 0 && !(sync && j.dirty) {
+		return nil
+	}
+	j.writing = true
+	j.out, j.buf = j.buf, j.out[:0]
+	if b.records > 0 {
+		j.cur = j.newBatch()
+	}
+	err := j.write(sync)
+	switch {
+	case err == nil:
+		b.done = true
+		j.stats.Records += b.records
+	case j.c.Commit == Buffered:
+		// Back to the front, with what came meanwhile behind it.
+		later := j.buf
+		j.buf = append(j.out, later...)
+		j.out = later[:0]
+		if b != j.cur {
+			b.records += j.cur.records
+			j.cur = b
+		}
+		j.reframe(j.buf)
+	default:
+		b.done, b.err = true, err
+		j.stats.Refused += b.records
+		j.reframe(j.buf)
+	}
+	j.fault = err
+	j.out = j.out[:0]
+	j.writing = false
+	if b.done && b.waiters == 0 && b != j.cur {
+		j.free = b
+	}
+	if err == nil {
+		j.rollIfLong()
+	}
+	j.cond.Broadcast()
+	return err
+}
+
+func (j *Journal) newBatch() *batch {
+	if b := j.free; b != nil {
+		j.free = nil
+		*b = batch{}
+		return b
+	}
+	return &batch{}
+}
+
+// write brings j.out to the file.
+func (j *Journal) write(sync bool) error {
+	if j.wal.f == nil {
+		if err := j.create(); err != nil {
+			return refusal(err)
+		}
+	}
+	w, out, good := j.wal.f, j.out, j.wal.good
+	j.mu.Unlock()
+	var n int
+	var err error
+	if len(out) > 0 {
+		n, err = w.Write(out)
+		if err == nil && n < len(out) {
+			err = errors.New("short write without an error")
+		}
+	}
+	spoilt := false
+	if err != nil {
+		spoilt = w.Truncate(good) != nil
+	} else if sync {
+		// Nobody knows what of a file is on the disk after a failed
+		// synchronisation, and a second one may falsely succeed.
+		err = w.Sync()
+		spoilt = err != nil
+	}
+	if spoilt {
+		_ = w.Truncate(good)
+		w.Close()
+	}
+	j.mu.Lock()
+	if err != nil {
+		if spoilt {
+			for j.syncing {
+				j.cond.Wait()
+			}
+			j.begin(j.wal.first+1, uint64(good))
+			j.wake()
+		}
+		return refusal(err)
+	}
+	j.wal.good += int64(n)
+	j.stats.Bytes += uint64(n)
+	if sync {
+		j.dirty = false
+		j.stats.Syncs++
+	} else {
+		j.dirty = true
+	}
+	return nil
+}
+
+// refusal makes an error of the disk one of a log, which keeps what it was.
+func refusal(err error) error {
+	return fmt.Errorf("%w: the journal cannot be written: %w; make room or repair the disk, the journal goes on by itself", logging.ErrFull, err)
+}
+
+// create makes the file of the write-ahead log that begin decided on.
+func (j *Journal) create() error {
+	name := walName(j.wal.first)
+	f, err := j.fs.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(j.wal.header.append(nil))
+	if err == nil && !j.c.NoSync {
+		if err = f.Sync(); err == nil {
+			err = j.fs.SyncDir()
+		}
+	}
+	if err != nil {
+		f.Close()
+		_ = j.fs.Remove(name)
+		return err
+	}
+	j.wal.f = f
+	return nil
+}
+
+// rollIfLong ends a log that is long enough, unless too many wait for the sealer.
+func (j *Journal) rollIfLong() {
+	if j.wal.good >= int64(j.c.WALSize) && !j.syncing && !j.closed && !j.backlog() {
+		j.roll()
+	}
+}
+
+// roll ends the log in use, which holds something, and decides on the next one.
+func (j *Journal) roll() {
+	if j.wal.f == nil {
+		return
+	}
+	if !j.c.NoSync && j.dirty {
+		if err := j.wal.f.Sync(); err != nil && j.c.OnError != nil {
+			j.c.OnError(fmt.Errorf("journal: %s cannot be synchronised: %w", walName(j.wal.first), err))
+		}
+	}
+	j.dirty = false
+	j.wal.f.Close()
+	j.begin(j.wal.first+1, uint64(j.wal.good))
+	j.wake()
+}
+
+// flush is what the journal's goroutine does every Interval: it writes what a
+// Buffered journal holds, and synchronises what a Written one wrote, without
+// holding up those who append.
+func (j *Journal) flush(long bool) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.writing || j.syncing {
+		j.cond.Wait()
+	}
+	if j.closed {
+		return nil
+	}
+	if len(j.buf) > 0 {
+		return j.commit(!j.c.NoSync && !long)
+	}
+	if !j.dirty || j.c.NoSync || j.wal.f == nil {
+		return nil
+	}
+	w := j.wal.f
+	j.dirty, j.syncing = false, true
+	j.mu.Unlock()
+	err := w.Sync()
+	j.mu.Lock()
+	j.syncing = false
+	j.stats.Syncs++
+	j.cond.Broadcast()
+	if err != nil {
+		// What was written since may be lost with the power. The log is ended,
+		// so that later records do not stand behind a gap.
+		err = fmt.Errorf("journal: %s cannot be synchronised; a loss of power would lose its last records: %w", walName(j.wal.first), err)
+		for j.writing {
+			j.cond.Wait()
+		}
+		if j.wal.f == w {
+			w.Close()
+			j.begin(j.wal.first+1, uint64(j.wal.good))
+			j.wake()
+		}
+	}
+	return err
+}

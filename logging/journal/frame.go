@@ -1,0 +1,227 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// A file of a journal is a header and frames. A frame carries its own checksum,
+// which covers the file's id and the frame's place, so that no other bytes pass
+// for it and a reader finds the next frame behind damage:
+//
+//	 0         4         8
+//	+---------+---------+------------- - - - --+
+//	| CRC-32C | A5 | n  | payload of n bytes   |
+//	+---------+---------+------------- - - - --+
+//	           7      4     little endian
+const (
+	frameHeader = 8
+	frameMark   = 0xA5
+	maxPayload  = 1<<24 - 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Magic numbers of the kinds of files.
+const (
+	walMagic  = "BNJWAL1\n"
+	segMagic  = "BNJSEG1\n"
+	openMagic = "BNJOPN1\n"
+)
+
+// header is the beginning of every file.
+type header struct {
+	magic string
+	id    [8]byte
+	// first and last are the generations that the file holds. In a write-ahead
+	// log last is, instead, the end of what counts of the log before.
+	first, last uint64
+}
+
+const fileHeader = 36
+
+// wholeLog as last of a write-ahead log's header: all of the log before counts.
+const wholeLog = 1<<64 - 1
+
+func (h *header) append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, h.magic...)
+	dst = append(dst, h.id[:]...)
+	dst = binary.LittleEndian.AppendUint64(dst, h.first)
+	dst = binary.LittleEndian.AppendUint64(dst, h.last)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+}
+
+var errHeader = errors.New("its header is damaged")
+
+func readHeader(r io.ReaderAt, magic string) (header, error) {
+	var b [fileHeader]byte
+	if n, err := r.ReadAt(b[:], 0); n < len(b) {
+		if err == io.EOF {
+			return header{}, errHeader
+		}
+		return header{}, err
+	}
+	if string(b[:8]) != magic || crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
+		return header{}, errHeader
+	}
+	return header{magic, [8]byte(b[8:16]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])}, nil
+}
+
+// seed begins the checksum of every frame of the file.
+func (h *header) seed() uint32 { return crc32.Checksum(h.id[:], castagnoli) }
+
+// beginFrame makes room for a frame's header; endFrame fills it in once the
+// payload stands behind it. at is where in dst the frame begins, off where in the file.
+func beginFrame(dst []byte) []byte { return append(dst, 0, 0, 0, 0, 0, 0, 0, 0) }
+
+func endFrame(dst []byte, at int, off int64, seed uint32) {
+	f := dst[at:]
+	binary.LittleEndian.PutUint32(f[4:], uint32(len(f)-frameHeader)|frameMark<<24)
+	binary.LittleEndian.PutUint32(f, frameSum(f, off, seed))
+}
+
+// frameSum is CRC-32C over the file's id, the frame's offset as 8 bytes, and
+// the frame from its byte 4 on.
+func frameSum(f []byte, off int64, seed uint32) uint32 {
+	var place [8]byte
+	binary.LittleEndian.PutUint64(place[:], uint64(off))
+	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, f[4:])
+}
+
+// A frameReader walks over the frames of a file and finds the next one behind damage.
+type frameReader struct {
+	r    io.ReaderAt
+	end  int64 // where frames end
+	seed uint32
+
+	off    int64  // of the next frame
+	buf    []byte // the file from bufOff on
+	bufOff int64
+
+	damage []damaged
+	wasted int64
+}
+
+// damaged is a run of bytes that is no frame.
+type damaged struct{ from, to int64 }
+
+// window is how much is read at once. Searching for frames behind damage may
+// read payloads in vain; it is given up after the file was read searchFactor times.
+const (
+	window       = 1 << 18
+	searchFactor = 64
+)
+
+func newFrameReader(r io.ReaderAt, from, end int64, seed uint32) *frameReader {
+	return &frameReader{r: r, off: from, end: end, seed: seed}
+}
+
+// bytes returns n bytes from off on, or nil if the file ends before.
+func (f *frameReader) bytes(off int64, n int) ([]byte, error) {
+	if off+int64(n) > f.end {
+		return nil, nil
+	}
+	if off >= f.bufOff && off+int64(n) <= f.bufOff+int64(len(f.buf)) {
+		return f.buf[off-f.bufOff:][:n], nil
+	}
+	want := int(min(int64(max(n, window)), f.end-off))
+	if cap(f.buf) < want {
+		f.buf = make([]byte, want)
+	}
+	f.buf = f.buf[:want]
+	f.bufOff = off
+	got, err := f.r.ReadAt(f.buf, off)
+	f.buf = f.buf[:got]
+	if got < n {
+		if err == nil || err == io.EOF {
+			return nil, nil // the file was cut meanwhile
+		}
+		return nil, err
+	}
+	return f.buf[:n], nil
+}
+
+// whole returns the frame at off, or nil if there is none.
+func (f *frameReader) whole(off int64) ([]byte, error) {
+	b, err := f.bytes(off, frameHeader)
+	if b == nil {
+		return nil, err
+	}
+	if b[7] != frameMark {
+		return nil, nil
+	}
+	n := int(binary.LittleEndian.Uint32(b[4:]) & maxPayload)
+	b, err = f.bytes(off, frameHeader+n)
+	if b == nil {
+		return nil, err
+	}
+	if frameSum(b, off, f.seed) != binary.LittleEndian.Uint32(b) {
+		f.wasted += int64(n)
+		return nil, nil
+	}
+	return b, nil
+}
+
+// next returns the payload of the next frame and its offset, or io.EOF. The
+// payload is good until the next call. Damage on the way is noted; so is an
+// incomplete frame at the end, as far as torn tells.
+func (f *frameReader) next() (payload []byte, off int64, err error) {
+	b, err := f.whole(f.off)
+	if err != nil {
+		return nil, 0, err
+	}
+	from := f.off
+	for b == nil {
+		if f.off >= f.end || f.wasted > searchFactor*(f.end+window) {
+			if from < f.end {
+				f.damage = append(f.damage, damaged{from, f.end})
+			}
+			f.off = f.end
+			return nil, 0, io.EOF
+		}
+		f.off++
+		// Most bytes are not the mark, so the search looks for that first.
+		mark, err := f.bytes(f.off, frameHeader)
+		if err != nil {
+			return nil, 0, err
+		}
+		if mark == nil {
+			f.off = f.end
+			continue
+		}
+		if mark[7] != frameMark {
+			continue
+		}
+		if b, err = f.whole(f.off); err != nil {
+			return nil, 0, err
+		}
+	}
+	if from < f.off {
+		f.damage = append(f.damage, damaged{from, f.off})
+	}
+	off = f.off
+	f.off += int64(len(b))
+	return b[frameHeader:], off, nil
+}
+
+// A DamageError reports a part of a journal that cannot be read. What it says
+// nothing of is intact.
+type DamageError struct {
+	Journal string // the directory, where it is known
+	File    string
+	From    int64 // the damaged bytes, From included, To not
+	To      int64
+	What    string // what is lost
+}
+
+func (e *DamageError) Error() string {
+	file := e.File
+	if e.Journal != "" {
+		file = e.Journal + "/" + e.File
+	}
+	return fmt.Sprintf("journal: %s is damaged from byte %d to %d: %s", file, e.From, e.To, e.What)
+}
