@@ -76,7 +76,7 @@ func (l *Limiter) Append(r *Record) error {
 	s, known := l.state(r)
 	// A clock that was set back by more than an interval does not silence.
 	if d := r.Time - s.last; known && d < l.interval && d > -l.interval {
-		s.count++
+		s.count += 1 + r.Suppressed // what r holds for is held back with it
 		l.suppressed++
 		return nil
 	}

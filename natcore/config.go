@@ -45,6 +45,14 @@ type Config struct {
 	// ICMP says which ICMP errors the engine builds and which it lets pass.
 	ICMP ICMPConfig
 
+	// Events says which records are written besides those of blocks. Default: quotas exceeded, exhaustion, thresholds.
+	Events Events
+
+	// HoldAfterRestart gives out no block for so long after New: what was in use before a restart may
+	// be in use still, and New cannot know it (RFC 6888 REQ-8 asks for 120 s). Packets that need a block are dropped with
+	// ReasonPortsResting meanwhile. Who restores a snapshot, or starts for the first time, needs none. At most a day. Default: none.
+	HoldAfterRestart time.Duration
+
 	// Log accepts the record of each block before a port of it is used. It
 	// must not be nil; logging.Discard runs without records.
 	Log logging.Log

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
 )
@@ -29,6 +30,10 @@ type Engine struct {
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
 	sessions    atomic.Int64 // in all shards, against Limits.Sessions
 	poolCount   atomic.Int64
+	stopped     atomic.Bool // packets are dropped
+	manyNotes   atomic.Bool // a shard has many notes
+	events      eventCounts
+	limiter     *logging.Limiter // in front of the log, for events
 	sweep       sweep
 	began       time.Time
 	recorded    time.Time // when the parameters of deterministic maps were recorded, guarded by sweep
@@ -50,6 +55,9 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		_, _ = secrets.Read(seed[:]) // never fails
 		p, poolErr := newPool(pc, seed, i)
 		err = errors.Join(err, poolErr)
+		if p != nil && cfg.HoldAfterRestart > 0 {
+			p.holds = now.Add(cfg.HoldAfterRestart)
+		}
 		e.pools[i] = p
 		e.poolCount.Add(1)
 	}
@@ -62,11 +70,8 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	e.quotas.Store(newQuotas(&cfg.Quotas))
 	e.shardKey = secrets.Uint64()
 	e.frags.init(&cfg)
-	idle := mapping.Timeouts{
-		UDP: cfg.Timeouts.UDP, ICMP: cfg.Timeouts.ICMP, TCPOpening: cfg.Timeouts.TCPOpening,
-		TCPEstablished: cfg.Timeouts.TCPEstablished, TCPClosing: cfg.Timeouts.TCPClosing,
-		RefreshInbound: cfg.RefreshInbound,
-	}
+	e.limiter = logging.NewLimiter(cfg.Log, logging.LimiterConfig{Interval: cfg.Events.Interval})
+	idle := e.idleTimes()
 	for i := range cfg.Shards {
 		var key [24]byte
 		var seed [32]byte
@@ -79,6 +84,15 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// idleTimes are the times of the configuration as the table takes them.
+func (e *Engine) idleTimes() mapping.Timeouts {
+	t := &e.cfg.Timeouts
+	return mapping.Timeouts{
+		UDP: t.UDP, ICMP: t.ICMP, TCPOpening: t.TCPOpening, TCPEstablished: t.TCPEstablished, TCPClosing: t.TCPClosing,
+		RefreshInbound: e.cfg.RefreshInbound,
+	}
 }
 
 // all returns the pools. Further ones are entered before they are counted, so no lock is needed to read them.
@@ -100,7 +114,7 @@ func (e *Engine) Process(batch []Packet, now time.Time) {
 	for i := range batch {
 		c.process(&batch[i])
 	}
-	c.unlock()
+	c.done()
 }
 
 // Outbound translates one packet of realm 0 that leaves. b starts at the IP header and is rewritten in place.
@@ -108,7 +122,7 @@ func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Outbound}
 	c := e.call(now)
 	c.process(&p)
-	c.unlock()
+	c.done()
 	return p.Verdict, p.Reason
 }
 
@@ -117,7 +131,7 @@ func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Inbound}
 	c := e.call(now)
 	c.process(&p)
-	c.unlock()
+	c.done()
 	return p.Verdict, p.Reason
 }
 
@@ -165,6 +179,12 @@ func (c *call) unlock() {
 	}
 }
 
+// done ends a call.
+func (c *call) done() {
+	c.unlock()
+	c.e.writeMany()
+}
+
 // process translates one packet and counts what became of it, in the shard
 // that has last seen it.
 func (c *call) process(p *Packet) {
@@ -186,6 +206,9 @@ func (c *call) translate(p *Packet) (Verdict, Reason) {
 	var h rewrite.Packet4
 	if fault := rewrite.Parse4(p.Bytes, &h); fault != rewrite.FaultNone {
 		return Drop, reasonOfFault(fault, p.Bytes)
+	}
+	if c.e.stopped.Load() {
+		return Drop, ReasonStopped
 	}
 	if p.Flags&PartialChecksum != 0 {
 		h.Flags |= rewrite.PartialChecksum

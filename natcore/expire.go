@@ -39,12 +39,15 @@ func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 	for budget > 0 {
 		if e.sweep.shard == len(e.shards) {
 			e.sweep.shard = 0
+			e.watchPools()
+			e.writeAll(e.shards[0])
 			return true
 		}
 		s := e.shards[e.sweep.shard]
 		if !e.sweep.tabled {
 			e.sweep.tabled = e.endSessions(s, now)
 		} else if e.releaseIdle(s, now) {
+			e.writeAll(s)
 			e.sweep.tabled = false
 			e.sweep.shard++
 		}
@@ -105,6 +108,7 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Session) {
 	if sub := s.subs[subscriberKey{ended.Internal.Addr, ended.Realm, uint16(pool), class}]; sub != nil {
 		sub.sessions--
 		sub.account.closed(ended.Space)
+		e.sessionEvent(s, logging.SessionDeleted, pool, ended)
 	}
 	e.sessions.Add(-1)
 	if p.cfg.Filtering == AddressDependent {
@@ -142,20 +146,20 @@ func (e *Engine) releaseIdle(s *shard, now time.Time) (done bool) {
 	s.grants.Lock()
 	defer s.grants.Unlock()
 	var gone []*subscriber
-	now, done, gone = s.detach(now)
+	now, done, gone = e.detach(s, now)
 	for _, sub := range gone {
 		e.subscribers.Add(-1)
 		if sub.lease.IsValid() {
 			e.pools[sub.key.pool].unlease(sub.lease)
 		}
 	}
-	e.recordReleases(s, now)
+	_ = e.recordReleases(s, now) // what is refused is counted, and offered again
 	return done
 }
 
 // detach takes idle blocks from some subscribers and notes them as pending
 // releases. Subscribers that hold nothing any more are removed and returned. The caller holds grants.
-func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subscriber) {
+func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, gone []*subscriber) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
@@ -171,14 +175,16 @@ func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subsc
 		for _, b := range s.idle {
 			if sub.holding.RemoveBlock(b, s.now) == nil {
 				sub.account.released()
-				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks()})
+				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks(), logging.ReasonIdle})
 				s.waiting.Add(1)
 			}
 		}
+		e.watch(s, sub)
 		if !sub.idle() || !sub.account.rests(s.now) {
 			s.cursor++
 			continue
 		}
+		e.bindingEvent(s, logging.AddressUnbound, sub)
 		gone = append(gone, s.leave(s.cursor))
 	}
 	if done = s.cursor >= len(s.order); done {
@@ -190,7 +196,7 @@ func (s *shard) detach(now time.Time) (clock time.Time, done bool, gone []*subsc
 // recordReleases offers the pending releases to the log, in order, until it refuses one. A block whose record
 // is accepted starts its guard time; one whose record is refused stays owned, and is offered again
 // later, so that no record of another subscriber can overlap. The caller holds grants.
-func (e *Engine) recordReleases(s *shard, now time.Time) {
+func (e *Engine) recordReleases(s *shard, now time.Time) (err error) {
 	var refused, lost, released uint64
 	done := 0
 	defer func() { // also when the log panics: what was released is not released twice
@@ -206,12 +212,12 @@ func (e *Engine) recordReleases(s *shard, now time.Time) {
 		p := e.pools[r.key.pool]
 		since, at := p.times(r.block, now)
 		rec := e.record(logging.BlockReleased, r.key, r.external, r.block, r.used, at)
-		rec.Reason = logging.ReasonIdle
+		rec.Reason = r.why
 		rec.Allocated = logging.MillisOf(since)
-		if err := e.cfg.Log.Append(&rec); err != nil {
+		if err = e.cfg.Log.Append(&rec); err != nil {
 			refused++
 			if e.cfg.LogPolicy == RefuseBlocks && !errors.Is(err, logging.ErrRecord) {
-				return
+				return err
 			}
 			lost++ // by policy, or because the log will never take this record
 		}
@@ -219,4 +225,5 @@ func (e *Engine) recordReleases(s *shard, now time.Time) {
 		released++
 		done++
 	}
+	return nil
 }

@@ -69,6 +69,7 @@ func (e *Engine) Map(r MapRequest, now time.Time) (netip.AddrPort, error) {
 	scope, _ := e.pools[m.pool].scope(mapping.Endpoint{})
 	external, why := c.mapped(s, key, space, internal, scope, mapping.Endpoint{})
 	if why != ReasonNone {
+		e.refused(s, key, space, why)
 		return refuse(why, "")
 	}
 	s.table.Keep(key.realm, space, internal, scope, r.Lifetime, s.tick)

@@ -160,6 +160,9 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 	if err != nil {
 		return nil, ReasonNotSubscriber
 	}
+	if e.stopped.Load() {
+		return nil, ReasonStopped
+	}
 	if e.subscribers.Add(1) > int64(e.cfg.Limits.Subscribers) {
 		e.subscribers.Add(-1)
 		return nil, ReasonSubscriberLimit
@@ -171,6 +174,7 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 		sub.holding.Init(p.layout)
 	}
 	s.enter(sub, e.account(s, key))
+	e.bindingEvent(s, logging.AddressBound, sub)
 	return sub, ReasonNone
 }
 

@@ -37,11 +37,11 @@ func fixedNAT(t *testing.T, m *deterministic.Map, change ...func(*natcore.Config
 	}}, change...)...)
 }
 
-// blockRecords returns the records of blocks, without those of epochs.
+// blockRecords returns the records of blocks, without those of epochs and events.
 func (n *nat) blockRecords() []logging.Record {
 	var blocks []logging.Record
 	for _, r := range n.log.Records() {
-		if r.Kind != logging.ConfigEpoch {
+		if r.Kind == logging.BlockAllocated || r.Kind == logging.BlockReleased {
 			blocks = append(blocks, r)
 		}
 	}

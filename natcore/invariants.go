@@ -14,22 +14,20 @@ import (
 // block is heating on its address and leads inbound packets to its shard. It is
 // for tests: it stops all packets while it looks.
 func (e *Engine) CheckInvariants() error {
-	e.sweep.mu.Lock()
-	defer e.sweep.mu.Unlock()
-	now := time.UnixMilli(e.clock.Load())
-	for _, s := range e.shards {
-		s.grants.Lock()
-		defer s.grants.Unlock()
-	}
+	defer e.lockAll()()
+	now := e.time()
 	var sessions, subscribers int
 	for _, s := range e.shards {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		if err := e.checkShard(s, now); err != nil {
 			return fmt.Errorf("natcore: shard %d: %w", s.index, err)
 		}
 		sessions += s.table.Sessions()
 		subscribers += len(s.subs)
+	}
+	for _, p := range e.all() {
+		if err := p.checkCounts(now); err != nil {
+			return err
+		}
 	}
 	if err := e.checkRealms(); err != nil {
 		return err
@@ -153,6 +151,22 @@ func (s *shard) checkAccounts() error {
 	}
 	for k := range counted {
 		return fmt.Errorf("subscriber %v without an account", mapping.Addr4(k.addr))
+	}
+	return nil
+}
+
+// checkCounts holds the counts of blocks against the states of the addresses.
+func (p *pool) checkCounts(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now = p.advance(now)
+	var held, resting int64
+	for _, a := range p.addresses {
+		c := a.Counts(now)
+		held, resting = held+int64(c.Heating), resting+int64(c.Cooling)
+	}
+	if held != p.held || resting != p.resting {
+		return fmt.Errorf("natcore: pool %q counts %d blocks held and %d resting, its addresses %d and %d", p.cfg.Name, p.held, p.resting, held, resting)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package natcore
 
 import (
+	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
@@ -59,6 +60,7 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 			space: space, internal: internal, remote: remote, scope: scope, seg: seg,
 		}
 		if external, opened, why = c.open(s, h, &o); why != ReasonNone {
+			c.e.refused(s, o.key, space, why)
 			return Drop, why
 		}
 	}
@@ -266,6 +268,9 @@ func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened 
 	if sub == nil {
 		return false, ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
 	}
+	if e.stopped.Load() {
+		return false, ReasonStopped
+	}
 	if sub.sessions >= e.cfg.Limits.SessionsPerSubscriber {
 		return false, ReasonSessionLimit
 	}
@@ -290,5 +295,6 @@ func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened 
 	}
 	sub.sessions++
 	s.counts.sessions++
+	e.sessionEvent(s, logging.SessionCreated, int(o.key.pool), &session)
 	return true, ReasonNone
 }

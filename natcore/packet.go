@@ -154,6 +154,8 @@ const (
 	ReasonMappingRate
 	// ReasonReserved: what is left of a quota is kept for other traffic (Quotas.Reserved).
 	ReasonReserved
+	// ReasonStopped: the engine is stopped or closed.
+	ReasonStopped
 
 	reasons = iota
 )
@@ -165,7 +167,7 @@ var reasonNames = [reasons]string{
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
 	"icmp error checksum", "fragment without first", "realm limit", "session rate", "mapping rate",
-	"rest is reserved",
+	"rest is reserved", "stopped",
 }
 
 // String returns the reason in a few lower-case words, fit for a report.

@@ -26,6 +26,11 @@ type pool struct {
 	now       time.Time                     // the latest seen: shards come with clocks of their own
 	addresses map[uint32]*portblock.Address // by place, once used
 	cooling   []cooling                     // in the order in which their guard times end
+	held      int64                         // blocks that are heating, in units of the smaller size
+	resting   int64                         // blocks in cooling
+	fresh     int64                         // blocks of an address that nobody uses
+	high      bool                          // the blocks in use have passed the high mark
+	holds     time.Time                     // no block is given out before: Config.HoldAfterRestart
 	owners    atomic.Pointer[ownerPages]
 	formula   atomic.Pointer[deterministic.Map] // cfg.Map, for who reads without the lock
 	selection *selection
@@ -33,8 +38,9 @@ type pool struct {
 
 // cooling notes that a block becomes free.
 type cooling struct {
-	place uint32
-	free  time.Time
+	place  uint32
+	blocks int32
+	free   time.Time
 }
 
 // ownerPages are by place; further places make a longer copy.
@@ -70,6 +76,9 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	}
 	if p.selection, err = newSelection(&cfg, p.alloc, fmt.Sprintf("Pools[%d].", index)); err != nil {
 		return nil, err
+	}
+	if p.layout != nil {
+		p.fresh = int64(p.layout.NewAddress(0).Counts(time.Time{}).Free)
 	}
 	places := p.alloc.Positions() * uint64(p.selection.classes())
 	owners := make(ownerPages, (places+ownersPerPage-1)/ownersPerPage)
@@ -138,12 +147,24 @@ func (p *pool) setOwner(b portblock.Block, shard int) {
 		slot.Store(fresh)
 		page = fresh
 	}
-	set := p.layout.SetOf(b)
-	first, _ := p.layout.Locate(set.First())
-	last, _ := p.layout.Locate(set.Last())
+	first, last := p.positions(b)
 	for n := first; n <= last; n++ {
 		page[place%ownersPerPage][n].Store(uint32(shard + 1))
 	}
+}
+
+// positions returns the first and the last position of a block, in units of the smaller block size.
+func (p *pool) positions(b portblock.Block) (first, last int) {
+	set := p.layout.SetOf(b)
+	first, _ = p.layout.Locate(set.First())
+	last, _ = p.layout.Locate(set.Last())
+	return first, last
+}
+
+// units returns the size of a block in units of the smaller block size.
+func (p *pool) units(b portblock.Block) int64 {
+	first, last := p.positions(b)
+	return int64(last - first + 1)
 }
 
 // grant is a block that a subscriber may use once its record is accepted.
@@ -161,6 +182,9 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = p.advance(now)
+	if now.Before(p.holds) {
+		return grant{}, ReasonPortsResting
+	}
 	g := grant{lease: lease, at: now}
 	for {
 		if !lease.IsValid() {
@@ -175,6 +199,7 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 		g.block, err = a.TakeBlockOf(uint64(shard)+1, want, now)
 		if err == nil {
 			p.setOwner(g.block, shard)
+			p.held += p.units(g.block)
 		}
 		// An address has room when it has a first block for a new subscriber. Where masks or a map choose the
 		// address, room does not steer the choice.
@@ -215,6 +240,7 @@ func (p *pool) cancel(g grant) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.setOwner(g.block, -1)
+	p.held -= p.units(g.block)
 	_ = p.address(g.block.Address()).CancelBlock(g.block)
 	p.alloc.SetRoom(g.lease.Position(), true)
 	if g.leased {
@@ -231,7 +257,9 @@ func (p *pool) cool(b portblock.Block, now time.Time) {
 		return // released before: its record was accepted by a log that panicked then
 	}
 	p.setOwner(b, -1)
-	p.cooling = append(p.cooling, cooling{b.Address(), now.Add(max(p.layout.Config().GuardTime, 0))})
+	n := p.units(b)
+	p.held, p.resting = p.held-n, p.resting+n
+	p.cooling = append(p.cooling, cooling{b.Address(), int32(n), now.Add(max(p.layout.Config().GuardTime, 0))})
 }
 
 // advance sets the pool's clock, opens the addresses whose blocks are free again, and returns the
@@ -243,6 +271,7 @@ func (p *pool) advance(now time.Time) time.Time {
 	n := 0
 	for n < len(p.cooling) && !p.cooling[n].free.After(p.now) {
 		p.alloc.SetRoom(p.cooling[n].place/uint32(p.selection.classes()), true)
+		p.resting -= int64(p.cooling[n].blocks)
 		n++
 	}
 	p.cooling = p.cooling[n:]

@@ -38,6 +38,7 @@ type shard struct {
 	idle      []portblock.Block
 	pending   []release    // blocks whose release the log has not accepted yet, guarded by grants
 	waiting   atomic.Int64 // their number
+	notes     notes        // events to be recorded
 }
 
 // counters are a shard's share of Stats.
@@ -55,6 +56,7 @@ type release struct {
 	external uint32
 	block    portblock.Block
 	used     int
+	why      logging.Reason
 }
 
 func newShard(index int, key [24]byte, seed [32]byte, idle mapping.Timeouts, now time.Time) *shard {
@@ -139,6 +141,10 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.mu.Unlock()
 		return port, why
 	}
+	if e.stopped.Load() {
+		s.mu.Unlock()
+		return 0, ReasonStopped
+	}
 	a := e.account(s, key)
 	if why = a.granted(); why != ReasonNone {
 		s.forget(a)
@@ -215,6 +221,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		sub = &subscriber{key: key, lease: g.lease, external: external}
 		sub.holding.Init(p.layout)
 		s.enter(sub, a)
+		e.bindingEvent(s, logging.AddressBound, sub)
 	}
 	if g.leased {
 		sub.lease = g.lease
@@ -224,7 +231,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		// The holding asked for the block a moment ago and blocks change under
 		// grants alone, so this is not reached; the block would go back as any other.
 		a.released()
-		s.pending = append(s.pending, release{key, external, g.block, used - 1})
+		s.pending = append(s.pending, release{key, external, g.block, used - 1, logging.ReasonIdle})
 		s.waiting.Add(1)
 		return 0, ReasonBlockLimit
 	}

@@ -20,6 +20,9 @@ type Stats struct {
 	ReleasesPending uint64
 	// RecordsRefused by the log, and RecordsLost under the policy CountLoss.
 	RecordsRefused, RecordsLost uint64
+	// EventsRecorded are events and sessions whose record the log has accepted, EventsSuppressed those of them that count
+	// in another one's record (Events.Interval), EventsLost those for which there was no room.
+	EventsRecorded, EventsSuppressed, EventsLost uint64
 	// Datagrams is the number of fragmented datagrams followed now,
 	// FragmentsHeld the fragments that wait for their first one, and
 	// FragmentsLost those that waited in vain since the start.
@@ -68,6 +71,14 @@ func (e *Engine) Stats() Stats {
 		t.RecordsRefused += c.recordsRefused
 		t.RecordsLost += c.recordsLost
 		s.mu.Unlock()
+	}
+	t.EventsSuppressed = e.limiter.Suppressed()
+	t.EventsRecorded = e.events.recorded.Load() - t.EventsSuppressed
+	t.EventsLost = e.events.lost.Load()
+	for _, s := range e.shards {
+		s.notes.mu.Lock()
+		t.EventsLost += s.notes.lost
+		s.notes.mu.Unlock()
 	}
 	e.frags.mu.Lock()
 	t.Datagrams = uint64(len(e.frags.byID))

@@ -30,6 +30,7 @@ type subscriber struct {
 	holding  portblock.Holding
 	sessions int
 	place    int      // in shard.order
+	high     bool     // its ports have passed the high mark
 	account  *account // of the internal address, in all pools
 }
 

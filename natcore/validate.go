@@ -67,6 +67,10 @@ func (c *Config) complete(now time.Time) error {
 	c.Limits.complete(&f)
 	c.Quotas.complete(&f)
 	c.ICMP.complete(&f)
+	c.Events.complete(&f)
+	if c.HoldAfterRestart < 0 || c.HoldAfterRestart > 24*time.Hour {
+		f.add("HoldAfterRestart", c.HoldAfterRestart, "must be from 0 to 24h; RFC 6888 REQ-8 asks for 120s")
+	}
 	c.completePools(&f)
 	c.completeRules(&f)
 	return errors.Join(f...)
