@@ -278,3 +278,50 @@ func TestRandomFaults(t *testing.T) {
 		require.EqualValues(t, n-len(want), sum.Refused)
 	})
 }
+
+// TestSyncFails: a record that did not reach the disk is refused and cut off again; where it cannot be cut off, it is
+// counted as stray.
+func TestSyncFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "blocks.json")
+	faulty := &disk.Faulty{FS: disk.OS}
+	s, err := filesink.Open(path, filesink.Config{FS: faulty, Sync: true})
+	require.NoError(t, err)
+	appendOne := func(n int, f disk.Faults) error {
+		faulty.Set(f)
+		r := numbered(n)
+		return s.Append(&r)
+	}
+	require.NoError(t, appendOne(1, disk.Faults{}))
+	require.ErrorIs(t, appendOne(2, disk.Faults{Sync: true}), disk.ErrFault)
+	require.ErrorIs(t, appendOne(3, disk.Faults{Sync: true, Truncate: true}), disk.ErrFault)
+	require.NoError(t, appendOne(4, disk.Faults{}))
+	require.Equal(t, [...]uint64{2, 2, 1, 1}, [...]uint64{s.Stats().Records, s.Stats().Refused, s.Stats().Cut, s.Stats().Stray})
+	got, bad := read(t, path)
+	require.Zero(t, bad)
+	require.Equal(t, []uint64{1, 3, 4}, []uint64{got[0].Epoch, got[1].Epoch, got[2].Epoch})
+	require.NoError(t, s.Close())
+}
+
+// TestTornThenCut: a torn line that stays is ended by the next one, and what is cut off later is nothing but the next
+// torn line.
+func TestTornThenCut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "blocks.json")
+	faulty := &disk.Faulty{FS: disk.OS}
+	s, err := filesink.Open(path, filesink.Config{FS: faulty})
+	require.NoError(t, err)
+	appendOne := func(n int, f disk.Faults) error {
+		faulty.Set(f)
+		r := numbered(n)
+		return s.Append(&r)
+	}
+	require.NoError(t, appendOne(1, disk.Faults{}))
+	require.Error(t, appendOne(2, disk.Faults{Limited: true, Room: 100, Truncate: true}))
+	require.NoError(t, appendOne(3, disk.Faults{}))
+	require.Error(t, appendOne(4, disk.Faults{Limited: true, Room: 50}))
+	require.NoError(t, appendOne(5, disk.Faults{}))
+	require.NoError(t, s.Close())
+	got, bad := read(t, path)
+	require.Equal(t, 1, bad)
+	require.Equal(t, []uint64{1, 3, 5}, []uint64{got[0].Epoch, got[1].Epoch, got[2].Epoch})
+	require.Equal(t, [2]uint64{1, 1}, [2]uint64{s.Stats().Torn, s.Stats().Cut})
+}
