@@ -1,158 +1,93 @@
 package mapping
 
-import (
-	"time"
-
-	"github.com/blocknat/blocknat/portblock"
-)
-
-// due names an entry of the segment under inspection by its key.
-type due struct{ hi, lo uint64 }
+import "math/bits"
 
 // Sweep is what Expire appends to: the caller owns and empties it.
 type Sweep struct {
-	// Sessions were removed because their idle time was over. The caller tells the mapping of each by Leave.
-	Sessions []Session
-	// Mappings were removed because nothing uses them.
+	// Sessions were removed because their idle time was over.
+	Sessions []Ended
+	// Mappings were removed because nothing uses them: no session ended with them.
 	Mappings []Mapping
-	// Uses tell which external endpoints had a packet, of either direction, after Since.
-	Uses  []Use
-	Since Tick
 }
 
-// Use is the latest packet of a session in one direction.
-type Use struct {
-	Realm    uint16
-	Space    portblock.Space
-	Internal uint32
-	External Endpoint
-	Remote   Endpoint
-	At       Tick
-}
+// skipCost is what a segment that is skipped counts against Expire's budget, in records.
+const skipCost = 16
 
 // Expire inspects the next segments of the table, until at least budget slots
 // are behind it. It removes the sessions whose idle time is over and the
 // mappings that nothing uses. It reports whether it
 // came to the end of the table; the next call starts over.
 //
-// A segment is inspected as a whole before anything is removed, so that no
-// entry slips past while others move up. Segments that come into being meanwhile are appended,
-// and inspected before the round ends.
+// A segment in which nothing can be over yet is skipped, and of the others only the records whose hints are due are
+// looked at.
 func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 	for budget > 0 {
-		if t.cursor >= len(t.flat.segs) {
-			t.cursor = 0
+		s, next := t.index.part(t.cursor)
+		if t.cursor = next; next >= parts {
+			t.cursor, round = 0, true
+		}
+		all := s.stale || now-s.scanned >= hintSpan<<hintShift
+		if all || !s.next.after(hintAt(now)) {
+			t.scan(s, all, now, w)
+			budget -= int(s.groups) * groupSlots
+		} else {
+			budget -= skipCost
+		}
+		if round {
 			return true
-		}
-		s := &t.flat.segs[t.cursor]
-		t.cursor++
-		budget -= len(s.slots)
-		t.due = t.due[:0]
-		for i := range s.slots {
-			e := &s.slots[i]
-			if e.lo&stateMask == 0 {
-				continue
-			}
-			switch kindOf(e.lo) {
-			case sessionOut:
-				if t.expired(e, uint8(e.lo), now) {
-					t.due = append(t.due, due{e.hi, e.lo})
-				} else if at := Tick(e.v1 >> 32); at.after(w.Since) {
-					w.Uses = append(w.Uses, Use{uint16(e.hi), spaceOf(e.lo), uint32(e.hi >> 32), unpack(e.v0), unpack(e.lo), at})
-				}
-			case sessionIn:
-				at := Tick(e.v1 >> 32)
-				if oldest := now - Tick(MaxIdle/time.Millisecond); oldest.after(at) {
-					at = oldest // kept within what ticks can tell, however long the remote end is silent
-					e.v1 = uint64(at)<<32 | e.v1&0xffffffff
-				}
-				if at.after(w.Since) {
-					w.Uses = append(w.Uses, Use{uint16(e.v0), spaceOf(e.lo), uint32(e.v0 >> 32), unpack(e.hi), unpack(e.lo), at})
-				}
-			case mappingOut:
-				if e.lo&mappingExplicit != 0 && !Tick(e.v1).after(now) {
-					e.lo &^= mappingExplicit // so that the lifetime never comes round again
-				}
-				if unused(e) {
-					t.due = append(t.due, due{e.hi, e.lo})
-				}
-			}
-		}
-		for _, d := range t.due {
-			e := t.flat.find(d.hi, d.lo)
-			if kindOf(d.lo) == sessionOut {
-				w.Sessions = append(w.Sessions, t.drop(*e))
-			} else {
-				w.Mappings = append(w.Mappings, t.unmap(*e))
-			}
 		}
 	}
 	return false
 }
 
-// unused reports whether a mapping has neither a session nor a lifetime.
-func unused(e *entry) bool { return e.v1>>32 == 0 && e.lo&mappingExplicit == 0 }
-
-// Close removes a session at once, whether its idle time is over or not. The caller tells its mapping by Leave.
-func (t *Table) Close(realm uint16, space portblock.Space, internal, remote Endpoint) (s Session, ok bool) {
-	e := t.flat.find(internal.pack()|uint64(realm), remote.pack()|class(sessionOut, space))
-	if e == nil {
-		return Session{}, false
+// scan removes what is over in a segment. Removal moves no record, so the slots that are ahead stay what they are,
+// or become empty.
+func (t *Table) scan(s *segment, all bool, now Tick, w *Sweep) {
+	at := hintAt(now)
+	next := at + hintSpan
+	for g := range s.groups {
+		// The tags are read once: a slot that was emptied meanwhile is told by holds.
+		for m := ^matches(s.tags[g], 0) & topBits; m != 0; m &= m - 1 {
+			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
+			if due := s.due[i]; !all && due.after(at) {
+				if next.after(due) {
+					next = due
+				}
+				continue
+			}
+			if !s.holds(i) || !t.inspect(s, i, now, w) {
+				continue
+			}
+			s.due[i] = t.hintOf(&s.recs[i], now)
+			if next.after(s.due[i]) {
+				next = s.due[i]
+			}
+		}
 	}
-	return t.drop(*e), true
+	s.next = next
+	if all {
+		s.stale, s.scanned = false, now
+	}
 }
 
-// CloseInbound is Close by the external side, for a session that Inbound did not find because it is over.
-func (t *Table) CloseInbound(space portblock.Space, external, remote Endpoint) (s Session, ok bool) {
-	s, ok = t.Peek(space, external, remote)
-	if !ok {
-		return Session{}, false
+// inspect removes what is over in a record and reports whether the record stays.
+func (t *Table) inspect(s *segment, slot int, now Tick, w *Sweep) (stays bool) {
+	r := &s.recs[slot]
+	if r.hasSession() {
+		if t.over(r, now) {
+			kind := r.kind()
+			w.Sessions = append(w.Sessions, t.end(s, slot, now))
+			if kind != anchor || !s.holds(slot) {
+				return false
+			}
+		} else if oldest := now - ticks(MaxIdle); oldest.after(r.in) {
+			r.in = oldest // kept within what ticks can tell, however long the remote end is silent
+		}
 	}
-	return t.Close(s.Realm, space, s.Internal, remote)
-}
-
-// drop removes both halves of a session, given a copy of the outbound one:
-// entries move when one is removed.
-func (t *Table) drop(e entry) Session {
-	s := sessionOf(&e)
-	t.flat.remove(e.hi, e.lo)
-	t.flat.remove(s.External.pack(), s.Remote.pack()|class(sessionIn, s.Space))
-	t.sessions--
-	return s
-}
-
-// Leave takes a session that was removed off its mapping's count. When nothing
-// else uses the mapping, it is removed, and gone is true: its external endpoint is free.
-func (t *Table) Leave(realm uint16, space portblock.Space, internal, scope Endpoint, now Tick) (m Mapping, gone bool) {
-	e := t.flat.find(internal.pack()|uint64(realm), scope.pack()|class(mappingOut, space))
-	if e == nil || e.v1>>32 == 0 {
-		return Mapping{}, false
+	if r.hasMapping() {
+		if r.lapse(now); r.unused() {
+			w.Mappings = append(w.Mappings, t.unmap(s, slot))
+		}
 	}
-	e.v1 -= 1 << 32
-	if e.lo&mappingExplicit != 0 && !Tick(e.v1).after(now) {
-		e.lo &^= mappingExplicit
-	}
-	if !unused(e) {
-		return Mapping{}, false
-	}
-	return t.unmap(*e), true
-}
-
-// unmap removes both entries of a mapping, given a copy of the outbound one.
-func (t *Table) unmap(e entry) Mapping {
-	m := Mapping{
-		Realm: uint16(e.hi), Space: spaceOf(e.lo), Internal: unpack(e.hi), External: unpack(e.v0),
-		Scope: unpack(e.lo), Class: uint16(e.v0),
-	}
-	t.flat.remove(e.hi, e.lo)
-	t.flat.remove(m.External.pack(), inKey(m.Space, m.Class))
-	t.mappings--
-	return m
-}
-
-func sessionOf(e *entry) Session {
-	return Session{
-		Realm: uint16(e.hi), Space: spaceOf(e.lo), Internal: unpack(e.hi), External: unpack(e.v0),
-		Remote: unpack(e.lo), Phase: Phase(e.lo & phaseMask),
-	}
+	return s.holds(slot)
 }

@@ -6,8 +6,6 @@ package mapping
 type entry struct{ hi, lo, v0, v1 uint64 }
 
 const (
-	stateMask = 0xff
-
 	// A segment starts small, doubles up to segmentSlots and then splits in
 	// two. Splitting rehashes at most 768 entries, so no insertion waits for
 	// a rehash of the whole table.
@@ -15,9 +13,9 @@ const (
 	segmentSlotsMin = 32
 )
 
-// segment is an open-addressing table with linear probing and backward-shift
+// flatSegment is an open-addressing table with linear probing and backward-shift
 // deletion. Its load never exceeds three quarters.
-type segment struct {
+type flatSegment struct {
 	slots []entry
 	used  int
 	depth uint8 // how many leading hash bits all its entries share
@@ -29,7 +27,7 @@ type flat struct {
 	hash  hasher
 	dir   []uint32 // indices of segments; len(dir) = 1 << depth
 	depth uint8
-	segs  []segment
+	segs  []flatSegment
 	used  int
 }
 
@@ -37,14 +35,14 @@ func newFlat(key [24]byte) flat {
 	return flat{
 		hash: newHasher(key),
 		dir:  []uint32{0},
-		segs: []segment{{slots: make([]entry, segmentSlotsMin)}},
+		segs: []flatSegment{{slots: make([]entry, segmentSlotsMin)}},
 	}
 }
 
 // home returns the slot at which the search for a hash begins. The slot count is a power of two.
-func (s *segment) home(h uint64) int { return int(uint32(h)) & (len(s.slots) - 1) }
+func (s *flatSegment) home(h uint64) int { return int(uint32(h)) & (len(s.slots) - 1) }
 
-func (t *flat) segment(h uint64) *segment { return &t.segs[t.dir[h>>(64-t.depth)]] }
+func (t *flat) segment(h uint64) *flatSegment { return &t.segs[t.dir[h>>(64-t.depth)]] }
 
 // find returns the entry with the key, or nil. The low byte of lo does not
 // count. The pointer is good until the next insertion or deletion.
@@ -82,7 +80,7 @@ func (t *flat) insert(n entry) {
 	}
 }
 
-func (s *segment) place(h uint64, n entry) {
+func (s *flatSegment) place(h uint64, n entry) {
 	mask := len(s.slots) - 1
 	i := s.home(h)
 	for s.slots[i].lo&stateMask != 0 {
@@ -92,7 +90,7 @@ func (s *segment) place(h uint64, n entry) {
 	s.used++
 }
 
-func (t *flat) enlarge(s *segment) {
+func (t *flat) enlarge(s *flatSegment) {
 	old := s.slots
 	s.slots, s.used = make([]entry, 2*len(old)), 0
 	for _, e := range old {
@@ -115,8 +113,8 @@ func (t *flat) split(hash uint64) {
 	}
 	old := t.segs[i].slots
 	depth := t.segs[i].depth + 1
-	t.segs[i] = segment{slots: make([]entry, segmentSlots), depth: depth}
-	t.segs = append(t.segs, segment{slots: make([]entry, segmentSlots), depth: depth})
+	t.segs[i] = flatSegment{slots: make([]entry, segmentSlots), depth: depth}
+	t.segs = append(t.segs, flatSegment{slots: make([]entry, segmentSlots), depth: depth})
 	low, high := &t.segs[i], &t.segs[len(t.segs)-1]
 	bit := uint64(1) << (64 - depth)
 	for _, e := range old {

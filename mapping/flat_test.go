@@ -2,7 +2,6 @@ package mapping
 
 import (
 	"testing"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -83,11 +82,6 @@ func TestFlatGrowthIsBounded(t *testing.T) {
 		require.True(t, f.remove(i, i<<16))
 	}
 	require.Zero(t, f.used)
-}
-
-func TestSizes(t *testing.T) {
-	require.EqualValues(t, 32, unsafe.Sizeof(entry{}), "two entries share a cache line")
-	require.EqualValues(t, 8, unsafe.Sizeof(Endpoint{}))
 }
 
 // TestHashSpreads checks that keys that differ in few bits fill the table evenly: with

@@ -18,12 +18,14 @@ var (
 // tcpEnds is a table with one mapping, and the numbers that both ends of a connection send next.
 type tcpEnds struct {
 	*Table
-	t *testing.T
+	t  *testing.T
+	at Place
 }
 
 func newTCPEnds(t *testing.T) tcpEnds {
-	e := tcpEnds{NewTable(testKey, idle, start), t}
-	require.True(t, e.AddMapping(Mapping{Space: portblock.TCP, Internal: inside, External: outside}))
+	e := tcpEnds{Table: NewTable(testKey, idle, start), t: t}
+	e.at = Place{e.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 4096}), outside.Port}
+	require.True(t, e.AddMapping(&Mapping{Space: portblock.TCP, Internal: inside, External: outside, At: e.at}, 0))
 	return e
 }
 
@@ -42,14 +44,14 @@ func (e tcpEnds) out(s Segment) tcpEnds {
 
 func (e tcpEnds) in(s Segment) tcpEnds {
 	e.t.Helper()
-	_, _, ok := e.Inbound(portblock.TCP, outside, peer, &s, 0)
+	_, _, ok := e.Inbound(e.at, portblock.TCP, outside, peer, &s, 0)
 	require.True(e.t, ok)
 	return e
 }
 
 func (e tcpEnds) is(want Phase) tcpEnds {
 	e.t.Helper()
-	s, ok := e.Peek(portblock.TCP, outside, peer)
+	s, ok := e.Peek(e.at, portblock.TCP, outside, peer)
 	require.True(e.t, ok)
 	require.Equal(e.t, want, s.Phase)
 	require.NoError(e.t, e.CheckInvariants())
@@ -165,10 +167,9 @@ func TestLifetimes(t *testing.T) {
 	}{{1999, false}, {2000, true}, {9000, true}} {
 		e := newTCPEnds(t).open(Segment{Seq: 1, Flags: FlagSYN})
 		require.True(t, e.Keep(0, portblock.TCP, inside, nowhere, 2*time.Second, 0))
-		_, ok := e.Close(0, portblock.TCP, inside, peer)
+		ended, ok := e.Close(0, portblock.TCP, inside, peer, c.now)
 		require.True(t, ok)
-		_, gone := e.Leave(0, portblock.TCP, inside, nowhere, c.now)
-		require.Equal(t, c.gone, gone, "at %d", c.now)
+		require.Equal(t, c.gone, ended.Unmapped, "at %d", c.now)
 		require.NoError(t, e.CheckInvariants())
 	}
 }
@@ -178,7 +179,8 @@ func TestTimeoutsEndAtTenDays(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, asked := range []time.Duration{10 * day, 20 * day, 60 * day} {
 		table := NewTable(testKey, Timeouts{UDP: asked}, start)
-		require.True(t, table.AddMapping(Mapping{Space: portblock.UDP, Internal: inside, External: outside}))
+		at := Place{Block: table.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 1})}
+		require.True(t, table.AddMapping(&Mapping{Space: portblock.UDP, Internal: inside, External: outside, At: at}, 0))
 		require.True(t, table.Open(&Session{Space: portblock.UDP, Internal: inside, External: outside, Remote: peer}, nowhere, &Segment{}, 0))
 		var w Sweep
 		for !table.Expire(table.Advance(start.Add(10*day-time.Millisecond)), 1<<20, &w) {

@@ -19,175 +19,254 @@ var (
 	testKey = [24]byte{1, 2, 3, 9: 4, 17: 5}
 )
 
-// golden is the table as plain maps and lists: no hashing, no packing, no halves.
+// golden is the table as plain maps: no hashing, no packing, no anchors, no hints.
 type golden struct {
 	now      time.Time
-	mappings map[goldenInternal]*goldenMapping
+	idle     [2]Timeouts // by class
+	mappings map[goldenKey]*goldenMapping
+	sessions map[goldenFlow]*goldenSession
 }
 
-type goldenInternal struct {
+type goldenOwner struct {
 	realm    uint16
 	space    portblock.Space
 	internal Endpoint
 }
 
+type goldenKey struct {
+	goldenOwner
+	scope Endpoint
+}
+
+type goldenFlow struct {
+	goldenOwner
+	remote Endpoint
+}
+
 type goldenMapping struct {
 	external Endpoint
+	at       Place
 	until    time.Time
-	sessions map[Endpoint]*goldenSession
 }
 
 type goldenSession struct {
-	last  time.Time
-	phase string
+	of      goldenKey
+	out, in time.Time
+	class   uint8
+	opening bool // of a TCP session, which else is established
 }
 
-func (g *golden) byExternal(space portblock.Space, external Endpoint) (goldenInternal, *goldenMapping) {
+func (g *golden) byPlace(space portblock.Space, at Place) (goldenKey, *goldenMapping) {
 	for k, m := range g.mappings {
-		if k.space == space && m.external == external {
+		if k.space == space && m.at == at {
 			return k, m
 		}
 	}
-	return goldenInternal{}, nil
+	return goldenKey{}, nil
 }
 
-func (s *goldenSession) over(now time.Time) bool {
-	limit := map[string]time.Duration{
-		"udp": idle.UDP, "icmp": idle.ICMP, "opening": idle.TCPOpening, "established": idle.TCPEstablished,
-		"fin-internal": idle.TCPEstablished, "fin-remote": idle.TCPEstablished, "closing": idle.TCPClosing, "reset": idle.TCPClosing,
-	}[s.phase]
-	return now.Sub(s.last) >= limit
+func (g *golden) idleOf(f goldenFlow, s *goldenSession) time.Duration {
+	of := g.idle[s.class]
+	switch {
+	case f.space == portblock.UDP:
+		return of.UDP
+	case f.space == portblock.ICMP:
+		return of.ICMP
+	case s.opening:
+		return of.TCPOpening
+	}
+	return of.TCPEstablished
+}
+
+func (g *golden) over(f goldenFlow, s *goldenSession) bool {
+	last := s.out
+	if g.idle[0].RefreshInbound && s.in.After(last) {
+		last = s.in
+	}
+	return g.now.Sub(last) >= g.idleOf(f, s)
+}
+
+func (g *golden) uses(k goldenKey) (n int) {
+	for _, s := range g.sessions {
+		if s.of == k {
+			n++
+		}
+	}
+	return n
+}
+
+// end removes a session, and its mapping where that has no other use.
+func (g *golden) end(f goldenFlow) (unmapped bool) {
+	k := g.sessions[f].of
+	delete(g.sessions, f)
+	return g.settle(k)
+}
+
+func (g *golden) settle(k goldenKey) (unmapped bool) {
+	if g.uses(k) > 0 || g.mappings[k].until.After(g.now) {
+		return false
+	}
+	delete(g.mappings, k)
+	return true
 }
 
 // expire removes what is over and returns it as text, for comparison as sets.
 func (g *golden) expire() map[string]bool {
 	ended := map[string]bool{}
-	for k, m := range g.mappings {
-		for remote, s := range m.sessions {
-			if s.over(g.now) {
-				delete(m.sessions, remote)
-				ended[fmt.Sprint("session ", k, m.external, remote)] = true
-			}
+	for f, s := range g.sessions {
+		if g.over(f, s) {
+			ended[fmt.Sprint("session ", f, g.mappings[s.of].external)] = true
+			delete(g.sessions, f)
 		}
-		if len(m.sessions) == 0 && !m.until.After(g.now) {
-			delete(g.mappings, k)
-			ended[fmt.Sprint("mapping ", k, m.external)] = true
+	}
+	for k, m := range g.mappings {
+		if g.settle(k) {
+			ended[fmt.Sprint("mapping ", k.goldenOwner, m.external)] = true
 		}
 	}
 	return ended
 }
 
-// settled tells the mapping of each ended session and returns all that ended as text.
-func settled(t *Table, sessions []Session, mappings []Mapping, permits bool, now Tick) map[string]bool {
+// told returns what the table says has ended as text.
+func told(t *Table, sessions []Ended, mappings []Mapping, permits bool) map[string]bool {
 	text := map[string]bool{}
 	for _, s := range sessions {
-		text[fmt.Sprint("session ", goldenInternal{s.Realm, s.Space, s.Internal}, s.External, s.Remote)] = true
+		o := goldenOwner{s.Realm, s.Space, s.Internal}
+		text[fmt.Sprint("session ", goldenFlow{o, s.Remote}, s.External)] = true
 		if permits {
 			t.Forbid(s.Space, s.External, s.Remote.Addr, 3)
 		}
-		if m, gone := t.Leave(s.Realm, s.Space, s.Internal, Endpoint{}, now); gone {
-			mappings = append(mappings, m)
+		if s.Unmapped {
+			text[fmt.Sprint("mapping ", o, s.External)] = true
 		}
 	}
 	for _, m := range mappings {
-		text[fmt.Sprint("mapping ", goldenInternal{m.Realm, m.Space, m.Internal}, m.External)] = true
+		text[fmt.Sprint("mapping ", goldenOwner{m.Realm, m.Space, m.Internal}, m.External)] = true
 	}
 	return text
 }
 
 // TestTableAgainstModel drives the table and the golden model with the same
-// operations. TCP segments here are plain ACKs and valid RSTs and FINs; the table of
-// states has its own test.
+// operations: several mappings of an internal endpoint, several sessions of a mapping, two classes of timeouts. TCP segments
+// here are SYNs, plain ACKs and RSTs out of window; the table of states has its own test.
 func TestTableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := NewTable(testKey, idle, start)
-		g := &golden{now: start, mappings: map[goldenInternal]*goldenMapping{}}
+		g := &golden{now: start, mappings: map[goldenKey]*goldenMapping{}, sessions: map[goldenFlow]*goldenSession{}}
+		g.idle = [2]Timeouts{idle, idle}
 		permits := rapid.Bool().Draw(t, "permits")
-		hosts := rapid.SampledFrom([]int{2, 40}).Draw(t, "hosts")
-		internal := func() goldenInternal {
-			return goldenInternal{
-				uint16(rapid.IntRange(0, 1).Draw(t, "realm")), portblock.Space(rapid.IntRange(0, 2).Draw(t, "space")),
-				Endpoint{0x64400000 + uint32(rapid.IntRange(1, hosts).Draw(t, "host")), uint16(rapid.SampledFrom([]int{0, 1023, 40000, 65535}).Draw(t, "port"))},
+		hosts := rapid.SampledFrom([]int{2, 20}).Draw(t, "hosts")
+		scopes := rapid.IntRange(1, 3).Draw(t, "scopes")
+		const ports = 12
+		var blocks [2][21]BlockID // each host of a realm has a block of its own
+		blockOf := func(realm uint16, host int) BlockID {
+			if id := &blocks[realm][host]; *id == 0 {
+				*id = table.AddBlock(Block{
+					Realm: realm, Internal: 0x64400000 + uint32(host), External: 0xcb007100 + uint32(realm), Number: uint16(host), Ports: ports,
+				})
+			}
+			return blocks[realm][host]
+		}
+		host := func() int { return rapid.IntRange(1, hosts).Draw(t, "host") }
+		space := func() portblock.Space { return portblock.Space(rapid.IntRange(0, 2).Draw(t, "space")) }
+		owner := func() goldenOwner {
+			return goldenOwner{
+				uint16(rapid.IntRange(0, 1).Draw(t, "realm")), space(),
+				Endpoint{0x64400000 + uint32(host()), uint16(rapid.SampledFrom([]int{0, 1023, 40000, 65535}).Draw(t, "port"))},
 			}
 		}
-		external := func() Endpoint {
-			return Endpoint{0xcb007105, uint16(rapid.IntRange(1024, 1024+2*hosts).Draw(t, "external"))}
+		key := func() goldenKey {
+			return goldenKey{owner(), Endpoint{Port: uint16(rapid.IntRange(1, scopes).Draw(t, "scope"))}}
 		}
 		remote := func() Endpoint {
 			return Endpoint{0xc6336400 + uint32(rapid.IntRange(1, 3).Draw(t, "remote")), uint16(rapid.SampledFrom([]int{0, 53, 443}).Draw(t, "remote port"))}
 		}
-		pick := func() (goldenInternal, Endpoint) {
-			k, r := internal(), remote()
-			return k, r
+		place := func(realm uint16, host int) (Place, Endpoint) {
+			off := uint16(rapid.IntRange(0, ports-1).Draw(t, "offset"))
+			return Place{blockOf(realm, host), off}, Endpoint{0xcb007100 + uint32(realm), uint16(1024+ports*host) + off}
 		}
+		tick := func() Tick { return table.Advance(g.now) }
 		t.Repeat(map[string]func(*rapid.T){
 			"map": func(t *rapid.T) {
-				k, e := internal(), external()
-				_, held := g.byExternal(k.space, e)
+				k := key()
+				at, e := place(k.realm, int(k.internal.Addr-0x64400000))
+				if rapid.IntRange(0, 9).Draw(t, "foreign") == 0 {
+					if foreign, _ := place(1-k.realm, host()); true {
+						require.False(t, table.AddMapping(&Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e, Scope: k.scope, At: foreign}, tick()))
+						return
+					}
+				}
+				_, held := g.byPlace(k.space, at)
 				free := g.mappings[k] == nil && held == nil
-				got := table.AddMapping(Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e})
-				require.Equal(t, free, got, "AddMapping %v -> %v", k, e)
+				m := Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e, Scope: k.scope, At: at}
+				require.Equal(t, free, table.AddMapping(&m, tick()), "AddMapping %v -> %v", k, e)
 				if free {
-					g.mappings[k] = &goldenMapping{external: e, sessions: map[Endpoint]*goldenSession{}}
+					g.mappings[k] = &goldenMapping{external: e, at: at}
 				}
 			},
 			"open": func(t *rapid.T) {
-				k, r := pick()
-				m := g.mappings[k]
-				s := Session{Realm: k.realm, Space: k.space, Internal: k.internal, Remote: r}
+				k, r := key(), remote()
+				f, m := goldenFlow{k.goldenOwner, r}, g.mappings[k]
+				s := Session{Realm: k.realm, Space: k.space, Internal: k.internal, Remote: r, Idle: uint8(rapid.IntRange(0, 1).Draw(t, "class"))}
 				if m != nil {
 					s.External = m.external
 				}
-				seg := Segment{Seq: 100, Flags: FlagSYN}
-				got := table.Open(&s, Endpoint{}, &seg, table.Tick(g.now))
+				seg := Segment{Seq: 100, Flags: rapid.SampledFrom([]uint8{FlagSYN, FlagACK}).Draw(t, "flags")}
+				got := table.Open(&s, k.scope, &seg, tick())
 				if got && permits {
 					table.Permit(s.Space, s.External, s.Remote.Addr, 3)
 				}
-				require.Equal(t, m != nil && m.sessions[r] == nil, got, "Open %v", s)
+				require.Equal(t, m != nil && g.sessions[f] == nil, got, "Open %v", s)
 				if got {
-					m.sessions[r] = &goldenSession{g.now, [...]string{"opening", "udp", "icmp"}[k.space]}
+					g.sessions[f] = &goldenSession{k, g.now, g.now, s.Idle, seg.Flags == FlagSYN}
 				}
 			},
 			"outbound": func(t *rapid.T) {
-				k, r := pick()
+				f := goldenFlow{owner(), remote()}
 				seg := Segment{Seq: 100, Flags: FlagSYN}
-				e, ok := table.Outbound(k.realm, k.space, k.internal, r, &seg, table.Tick(g.now))
-				m := g.mappings[k]
-				live := m != nil && m.sessions[r] != nil && !m.sessions[r].over(g.now)
-				require.Equal(t, live, ok, "Outbound %v %v", k, r)
+				e, ok := table.Outbound(f.realm, f.space, f.internal, f.remote, &seg, tick())
+				s := g.sessions[f]
+				live := s != nil && !g.over(f, s)
+				require.Equal(t, live, ok, "Outbound %v", f)
 				if live {
-					require.Equal(t, m.external, e)
-					m.sessions[r].last = g.now
+					require.Equal(t, g.mappings[s.of].external, e)
+					s.out = g.now
 				}
 			},
 			"inbound": func(t *rapid.T) {
-				space, e, r := portblock.Space(rapid.IntRange(0, 2).Draw(t, "space")), external(), remote()
-				k, m := g.byExternal(space, e)
-				s, had := g.expireProbe(k, m, r)
-				seg := Segment{Seq: 7, Flags: FlagRST} // out of window: it must change nothing
-				i, realm, ok := table.Inbound(space, e, r, &seg, table.Tick(g.now))
-				if had && s.over(g.now) {
-					return // found or not, as the last packets were
+				sp, r := space(), remote()
+				at, e := place(uint16(rapid.IntRange(0, 1).Draw(t, "realm")), host())
+				k, m := g.byPlace(sp, at)
+				f := goldenFlow{k.goldenOwner, r}
+				s := g.sessions[f]
+				found := m != nil && s != nil && s.of == k
+				if found && g.over(f, s) && g.now.Sub(s.in) >= g.idleOf(f, s) {
+					found = false // silent from both ends
 				}
-				require.Equal(t, had, ok, "Inbound %v %v", e, r)
+				seg := Segment{Seq: 7, Flags: FlagRST} // out of window: it must change nothing
+				i, realm, ok := table.Inbound(at, sp, e, r, &seg, tick())
+				require.Equal(t, found, ok, "Inbound %v %v", e, r)
 				if ok {
 					require.Equal(t, k.internal, i)
 					require.Equal(t, k.realm, realm)
+					if sp != portblock.TCP {
+						s.in = g.now
+					}
 				}
 			},
 			"keep": func(t *rapid.T) {
-				k := internal()
+				k := key()
 				d := time.Duration(rapid.IntRange(1, 900).Draw(t, "lifetime")) * time.Second
 				m := g.mappings[k]
-				require.Equal(t, m != nil, table.Keep(k.realm, k.space, k.internal, Endpoint{}, d, table.Tick(g.now)))
+				require.Equal(t, m != nil, table.Keep(k.realm, k.space, k.internal, k.scope, d, tick()))
 				if m != nil {
 					m.until = g.now.Add(d)
 				}
 			},
 			"release": func(t *rapid.T) {
-				k := internal()
+				k := key()
 				m := g.mappings[k]
-				explicit := table.Release(k.realm, k.space, k.internal, Endpoint{})
+				explicit := table.Release(k.realm, k.space, k.internal, k.scope, tick())
 				if m == nil || !m.until.After(g.now) {
 					// A lifetime that is over may be told by Release until Expire has met it.
 					return
@@ -196,77 +275,85 @@ func TestTableAgainstModel(t *testing.T) {
 				m.until = time.Time{}
 			},
 			"close": func(t *rapid.T) {
-				k, r := pick()
-				s, ok := table.Close(k.realm, k.space, k.internal, r)
-				m := g.mappings[k]
-				require.Equal(t, m != nil && m.sessions[r] != nil, ok)
+				f := goldenFlow{owner(), remote()}
+				s := g.sessions[f]
+				var ended Ended
+				var ok bool
+				if s != nil && rapid.Bool().Draw(t, "by the external side") {
+					m := g.mappings[s.of]
+					ended, ok = table.CloseInbound(m.at, f.space, m.external, f.remote, tick())
+				} else {
+					ended, ok = table.Close(f.realm, f.space, f.internal, f.remote, tick())
+				}
+				require.Equal(t, s != nil, ok)
 				if !ok {
 					return
 				}
-				ended := settled(table, []Session{s}, nil, permits, table.Tick(g.now))
-				delete(m.sessions, r)
-				gone := len(m.sessions) == 0 && !m.until.After(g.now)
-				require.Equal(t, gone, ended[fmt.Sprint("mapping ", k, m.external)])
-				if gone {
-					delete(g.mappings, k)
+				if permits {
+					table.Forbid(ended.Space, ended.External, ended.Remote.Addr, 3)
 				}
+				require.Equal(t, f, goldenFlow{goldenOwner{ended.Realm, ended.Space, ended.Internal}, ended.Remote})
+				require.Equal(t, g.mappings[s.of].at, ended.At)
+				require.Equal(t, g.end(f), ended.Unmapped)
 			},
 			"time": func(t *rapid.T) {
 				g.now = g.now.Add(rapid.SampledFrom([]time.Duration{
-					time.Millisecond, time.Second, 59999 * time.Millisecond, 60 * time.Second, 239 * time.Second, 299999 * time.Millisecond, time.Hour,
+					time.Millisecond, time.Second, 59999 * time.Millisecond, 60 * time.Second, 239 * time.Second, 299999 * time.Millisecond, time.Hour, 5 * time.Hour,
 				}).Draw(t, "step"))
 			},
-			"expire": func(t *rapid.T) {
-				w := Sweep{Since: table.Tick(g.now.Add(-time.Minute))}
-				for !table.Expire(table.Tick(g.now), 64, &w) {
+			"timeouts": func(t *rapid.T) {
+				scale := func() time.Duration { return time.Duration(rapid.IntRange(1, 600).Draw(t, "idle")) * time.Second }
+				for c := range g.idle {
+					g.idle[c] = Timeouts{UDP: scale(), ICMP: scale(), TCPOpening: scale(), TCPEstablished: scale(), TCPClosing: scale()}
 				}
-				require.Equal(t, g.expire(), settled(table, w.Sessions, w.Mappings, permits, table.Tick(g.now)))
-				// Every live session with an outbound packet within the minute is told, with its time.
-				told := map[Use]bool{}
-				for _, u := range w.Uses {
-					told[u] = true
+				g.idle[0].RefreshInbound = rapid.Bool().Draw(t, "inbound refreshes")
+				table.SetTimeouts(g.idle[0], g.idle[1])
+			},
+			"remove block": func(t *rapid.T) {
+				realm, h := uint16(rapid.IntRange(0, 1).Draw(t, "realm")), host()
+				id := blocks[realm][h]
+				live := false
+				for _, m := range g.mappings {
+					live = live || m.at.Block == id
 				}
-				for k, m := range g.mappings {
-					for r, s := range m.sessions {
-						if s.last.After(g.now.Add(-time.Minute)) {
-							require.True(t, told[Use{k.realm, k.space, k.internal.Addr, m.external, r, table.Tick(s.last)}], "use of %v", k)
-						}
-					}
+				require.Equal(t, id != 0 && !live, table.RemoveBlock(id))
+				if !live {
+					blocks[realm][h] = 0
 				}
 			},
+			"expire": func(t *rapid.T) {
+				var w Sweep
+				for !table.Expire(tick(), 64, &w) {
+				}
+				require.Equal(t, g.expire(), told(table, w.Sessions, w.Mappings, permits))
+			},
 			"": func(t *rapid.T) {
-				sessions := 0
 				for k, m := range g.mappings {
-					sessions += len(m.sessions)
-					e, ok := table.Mapped(k.realm, k.space, k.internal, Endpoint{})
+					e, ok := table.Mapped(k.realm, k.space, k.internal, k.scope)
 					require.True(t, ok)
 					require.Equal(t, m.external, e)
-					holder, ok := table.Holder(k.space, m.external, 0)
+					in, realm, ok := table.Holder(m.at, k.space)
 					require.True(t, ok)
-					require.Equal(t, Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: m.external}, holder)
+					require.Equal(t, k.internal, in)
+					require.Equal(t, k.realm, realm)
 					for _, addr := range []uint32{0xc6336401, 0xc6336402, 0xc6336403} {
 						reached := false
-						for r := range m.sessions {
-							reached = reached || r.Addr == addr
+						for f, s := range g.sessions {
+							reached = reached || s.of == k && f.remote.Addr == addr
 						}
 						require.Equal(t, permits && reached, table.Permitted(k.space, m.external, addr, 3))
 						require.False(t, table.Permitted(k.space, m.external, addr, 0), "a permit of another class")
 					}
 				}
+				for f, s := range g.sessions {
+					p, ok := table.Peek(g.mappings[s.of].at, f.space, g.mappings[s.of].external, f.remote)
+					require.True(t, ok)
+					require.Equal(t, f, goldenFlow{goldenOwner{p.Realm, p.Space, p.Internal}, p.Remote})
+				}
 				require.Equal(t, len(g.mappings), table.Mappings())
-				require.Equal(t, sessions, table.Sessions())
+				require.Equal(t, len(g.sessions), table.Sessions())
 				require.NoError(t, table.CheckInvariants())
 			},
 		})
 	})
-}
-
-// expireProbe reports whether the model has the session, over or not: an inbound packet
-// finds it until Expire does.
-func (g *golden) expireProbe(_ goldenInternal, m *goldenMapping, r Endpoint) (*goldenSession, bool) {
-	if m == nil {
-		return nil, false
-	}
-	s, ok := m.sessions[r]
-	return s, ok
 }

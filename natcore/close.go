@@ -99,11 +99,11 @@ func (e *Engine) closeSessions(s *shard) {
 // abandon takes everything from all subscribers of a shard; their blocks wait for their release records. The caller
 // holds grants and mu, and sets the counts of the engine.
 func (e *Engine) abandon(s *shard, why logging.Reason) {
-	for len(s.order) > 0 {
-		sub := s.order[len(s.order)-1]
+	for sub := range s.list.all() {
 		left := sub.holding.Blocks()
 		for b := range sub.holding.All(s.now) {
 			left--
+			e.pools[sub.key.pool].setOwner(b.Block, 0)
 			s.pending = append(s.pending, release{sub.key, sub.external, b.Block, left, why})
 			s.waiting.Add(1)
 		}
@@ -111,7 +111,7 @@ func (e *Engine) abandon(s *shard, why logging.Reason) {
 			e.pools[sub.key.pool].unlease(sub.lease)
 		}
 		e.bindingEvent(s, logging.AddressUnbound, sub)
-		s.leave(sub.place)
+		s.leave(sub)
 	}
 	clear(s.accounts)
 	for _, r := range e.quotas.Load().realms {

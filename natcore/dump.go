@@ -32,10 +32,12 @@ const pageSize = 512
 func (e *Engine) subscriberPage(s *shard, page []SubscriberInfo, from int) ([]SubscriberInfo, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ; from < len(s.order) && len(page) < pageSize; from++ {
-		page = append(page, e.info(s.order[from]))
+	for ; from < int(s.list.next) && len(page) < pageSize; from++ {
+		if sub := s.list.at(uint32(from)); sub != nil {
+			page = append(page, e.info(sub))
+		}
 	}
-	if from >= len(s.order) {
+	if from >= int(s.list.next) {
 		from = -1
 	}
 	return page, from

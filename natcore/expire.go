@@ -2,6 +2,7 @@ package natcore
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,7 +63,7 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 	defer s.mu.Unlock()
 	s.advance(now)
 	w := &s.ended
-	w.Sessions, w.Mappings, w.Uses = w.Sessions[:0], w.Mappings[:0], w.Uses[:0]
+	w.Sessions, w.Mappings = w.Sessions[:0], w.Mappings[:0]
 	done = s.table.Expire(s.tick, sweepStep, w)
 	for i := range w.Sessions {
 		e.sessionEnded(s, &w.Sessions[i])
@@ -70,65 +71,36 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 	for i := range w.Mappings {
 		e.mappingEnded(s, &w.Mappings[i])
 	}
-	for i := range w.Uses {
-		e.used(s, &w.Uses[i])
-	}
-	if done {
-		w.Since, s.swept = s.swept, s.tick
-	}
 	return done
 }
 
-// used tells a subscriber's holding that a block had a packet, in either
-// direction: the block that has been idle longest gives no ports while others have some (RFC 7768
-// section 2). Only who holds several blocks has a choice. The caller holds mu.
-func (e *Engine) used(s *shard, u *mapping.Use) {
-	pool, position, ok := e.external.find(u.External.Addr)
-	if !ok {
-		return // not reached: sessions are of external addresses
-	}
-	p := e.pools[pool]
-	class := p.selection.class(u.Remote)
-	sub := s.subs[subscriberKey{u.Internal, u.Realm, uint16(pool), class}]
-	if sub != nil && sub.holding.Blocks() > 1 {
-		age := time.Duration(int32(s.tick-u.At)) * time.Millisecond
-		sub.holding.TouchPort(p.place(position, class), u.External.Port, s.now.Add(-age))
-	}
-}
-
 // sessionEnded gives back what a removed session held: its place in the
-// subscriber's limit, its permit, its use of the mapping. The caller holds mu.
-func (e *Engine) sessionEnded(s *shard, ended *mapping.Session) {
-	pool, _, ok := e.external.find(ended.External.Addr)
-	if !ok {
-		return // not reached: sessions are of external addresses
-	}
-	p := e.pools[pool]
-	scope, class := p.scope(ended.Remote)
-	if sub := s.subs[subscriberKey{ended.Internal.Addr, ended.Realm, uint16(pool), class}]; sub != nil {
-		sub.sessions--
-		sub.account.closed(ended.Space)
-		e.sessionEvent(s, logging.SessionDeleted, pool, ended)
-	}
+// subscriber's limit, its permit, and the port of its mapping when that went with it. The caller holds mu.
+func (e *Engine) sessionEnded(s *shard, ended *mapping.Ended) {
+	b, _ := s.table.Block(ended.At.Block)
+	sub := s.list.at(b.Owner)
+	sub.sessions--
+	sub.account.closed(ended.Space)
+	e.sessionEvent(s, logging.SessionDeleted, int(sub.key.pool), &ended.Session)
 	e.sessions.Add(-1)
-	if p.cfg.Filtering == AddressDependent {
-		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr, class)
+	if e.pools[sub.key.pool].cfg.Filtering == AddressDependent {
+		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr, b.Class)
 	}
-	if m, gone := s.table.Leave(ended.Realm, ended.Space, ended.Internal, scope, s.tick); gone {
-		e.mappingEnded(s, &m)
+	if ended.Unmapped {
+		e.unmapped(s, sub, ended.Space, ended.External.Port)
 	}
 }
 
 // mappingEnded gives back the port of a removed mapping. The caller holds mu.
 func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
-	pool, _, ok := e.external.find(m.External.Addr)
-	if !ok {
-		return // not reached: mappings are to external addresses
-	}
-	if sub := s.subs[subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class}]; sub != nil {
-		e.returnPort(s, sub, m.Space, m.External.Port)
-		sub.account.unmapped(m.Space)
-	}
+	b, _ := s.table.Block(m.At.Block)
+	e.unmapped(s, s.list.at(b.Owner), m.Space, m.External.Port)
+}
+
+// unmapped gives back the port of a removed mapping to its subscriber. The caller holds mu.
+func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port uint16) {
+	e.returnPort(s, sub, space, port)
+	sub.account.unmapped(space)
 }
 
 // returnPort gives a port back to where it came from. The caller holds mu.
@@ -164,16 +136,22 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 	defer s.mu.Unlock()
 	s.advance(now)
 	for range sweepStep / 4 {
-		if s.cursor >= len(s.order) {
+		if s.cursor >= int(s.list.next) {
 			break
 		}
-		sub := s.order[s.cursor]
+		sub := s.list.at(uint32(s.cursor))
+		s.cursor++
+		if sub == nil {
+			continue
+		}
+		p := e.pools[sub.key.pool]
 		s.idle = s.idle[:0]
 		if sub.holding.Blocks() > 0 {
 			s.idle = sub.holding.AppendIdle(s.idle, s.now)
 		}
 		for _, b := range s.idle {
 			if sub.holding.RemoveBlock(b, s.now) == nil {
+				s.unblock(p, sub, b)
 				sub.account.released()
 				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks(), logging.ReasonIdle})
 				s.waiting.Add(1)
@@ -181,16 +159,27 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 		}
 		e.watch(s, sub)
 		if !sub.idle() || !sub.account.rests(s.now) {
-			s.cursor++
 			continue
 		}
+		if sub.fixed != nil {
+			s.table.RemoveBlock(sub.fixed.id)
+		}
 		e.bindingEvent(s, logging.AddressUnbound, sub)
-		gone = append(gone, s.leave(s.cursor))
+		s.leave(sub)
+		gone = append(gone, sub)
 	}
-	if done = s.cursor >= len(s.order); done {
+	if done = s.cursor >= int(s.list.next); done {
 		s.cursor = 0
 	}
 	return s.now, done, gone
+}
+
+// unblock takes a block that its subscriber no longer holds out of the table, and off the way of inbound packets. The caller holds mu.
+func (s *shard) unblock(p *pool, sub *subscriber, b portblock.Block) {
+	i := slices.IndexFunc(sub.blocks, func(h heldBlock) bool { return h.block == b })
+	p.setOwner(b, 0)
+	s.table.RemoveBlock(sub.blocks[i].id)
+	sub.blocks = slices.Delete(sub.blocks, i, i+1)
 }
 
 // recordReleases offers the pending releases to the log, in order, until it refuses one. A block whose record

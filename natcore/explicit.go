@@ -92,7 +92,7 @@ func (e *Engine) Unmap(r MapRequest, now time.Time) bool {
 	c := e.call(now)
 	s := c.lock(e.shardOf(uint16(r.Realm), internal.Addr))
 	defer c.unlock()
-	return s.table.Release(uint16(r.Realm), space, internal, scope)
+	return s.table.Release(uint16(r.Realm), space, internal, scope, s.tick)
 }
 
 func (r *MapRequest) parse() (space portblock.Space, internal mapping.Endpoint, rule string) {

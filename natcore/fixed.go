@@ -20,10 +20,11 @@ type fixedPorts struct {
 	ports deterministic.Ports
 	used  [portblock.NumSpaces][]uint64
 	live  [portblock.NumSpaces]int
+	id    mapping.BlockID // the set in the shard's table
 }
 
-// take takes a free port at random (RFC 7422 section 2, step 3); ok is false when all are in use.
-func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (port uint16, ok bool) {
+// take takes a free port of the set at random (RFC 7422 section 2, step 3); ok is false when all are in use.
+func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (index int, ok bool) {
 	n := f.ports.Len()
 	if f.live[space] == n {
 		return 0, false
@@ -45,7 +46,7 @@ func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (port uint16, 
 		bit := bits.TrailingZeros64(word)
 		f.used[space][w] |= 1 << bit
 		f.live[space]++
-		return f.ports.Port(w*64 + bit), true
+		return w*64 + bit, true
 	}
 	return 0, false // not reached: live counts the bits
 }
@@ -167,13 +168,16 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 		e.subscribers.Add(-1)
 		return nil, ReasonSubscriberLimit
 	}
-	sub := &subscriber{
-		key: key, external: mapping.Number4(ports.External()), fixed: &fixedPorts{ports: ports},
-	}
+	sub := &subscriber{key: key, external: mapping.Number4(ports.External()), fixed: &fixedPorts{ports: ports}}
 	if p.overflows() {
 		sub.holding.Init(p.layout)
 	}
 	s.enter(sub, e.account(s, key))
+	if ports.Len() > 0 {
+		sub.fixed.id = s.table.AddBlock(mapping.Block{
+			Realm: key.realm, Internal: key.addr, External: sub.external, Owner: sub.index, Ports: uint32(ports.Len()),
+		})
+	}
 	e.bindingEvent(s, logging.AddressBound, sub)
 	return sub, ReasonNone
 }

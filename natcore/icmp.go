@@ -57,11 +57,11 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	space := spaceOf(&q)
 	external := mapping.Endpoint{Addr: q.Src, Port: q.SrcPort}
 	remote := remoteOf(space, q.Dst, q.DstPort)
-	s, _, why := c.holder(external, remote)
+	s, at, _, why := c.holder(external, remote)
 	if why != ReasonNone {
 		return Drop, ReasonICMPNoMatch
 	}
-	internal, realm, ok := c.mappedTo(s, space, external, remote)
+	internal, realm, ok := c.mappedTo(s, at, space, external, remote)
 	if !ok {
 		return Drop, ReasonICMPNoMatch
 	}
@@ -72,8 +72,8 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 }
 
 // mappedTo returns the internal endpoint of a session or, for packets that made none, of a mapping.
-func (c *call) mappedTo(s *shard, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, bool) {
-	if session, ok := s.table.Peek(space, external, remote); ok {
+func (c *call) mappedTo(s *shard, at mapping.Place, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, bool) {
+	if session, ok := s.table.Peek(at, space, external, remote); ok {
 		return session.Internal, session.Realm, true
 	}
 	pool, _, _ := c.e.external.find(external.Addr)
@@ -82,8 +82,7 @@ func (c *call) mappedTo(s *shard, space portblock.Space, external, remote mappin
 	if !p.admits(s.table, space, external, remote, class) {
 		return mapping.Endpoint{}, 0, false
 	}
-	m, ok := s.table.Holder(space, external, class)
-	return m.Internal, m.Realm, ok
+	return s.table.Holder(at, space)
 }
 
 // errorOut translates an ICMP error that leaves: it quotes a packet that

@@ -6,36 +6,55 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// holder returns the shard that holds an external endpoint towards a remote one, locked.
-func (c *call) holder(external, remote mapping.Endpoint) (s *shard, pool int, why Reason) {
+// holder returns the shard that holds an external endpoint towards a remote one, locked, and the endpoint's place in its table.
+func (c *call) holder(external, remote mapping.Endpoint) (s *shard, at mapping.Place, pool int, why Reason) {
 	pool, position, ok := c.e.external.find(external.Addr)
 	if !ok {
-		return nil, 0, ReasonNotExternal
-	}
-	if len(c.e.shards) == 1 {
-		return c.lock(c.e.shards[0]), pool, ReasonNone
+		return nil, at, 0, ReasonNotExternal
 	}
 	p := c.e.pools[pool]
 	if m := p.formula.Load(); m != nil {
 		// A deterministic port leads to its subscriber by formula, a dynamic one by its block.
 		subscriber, err := m.Reverse(mapping.Addr4(external.Addr), external.Port)
 		if err == nil {
-			realm := uint16(m.Config().Realm)
-			return c.lock(c.e.shardOf(realm, mapping.Number4(subscriber.Addr()))), pool, ReasonNone
+			key := subscriberKey{addr: mapping.Number4(subscriber.Addr()), realm: uint16(m.Config().Realm), pool: uint16(pool)}
+			s = c.lock(c.e.shardOf(key.realm, key.addr))
+			if at, ok = s.fixedPlace(key, external); !ok {
+				return s, at, pool, ReasonNoMapping
+			}
+			return s, at, pool, ReasonNone
 		}
 		if !p.overflows() {
-			return nil, pool, ReasonNoMapping
+			return nil, at, pool, ReasonNoMapping
 		}
 	}
-	block, ok := p.layout.Locate(external.Port)
+	number, offset, ok := p.layout.Position(external.Port)
 	if !ok {
-		return nil, pool, ReasonNoMapping
+		return nil, at, pool, ReasonNoMapping
 	}
-	owner := p.owner(p.place(position, p.selection.class(remote)), block)
-	if owner < 0 {
-		return nil, pool, ReasonNoMapping
+	class := p.selection.class(remote)
+	o := p.owner(p.place(position, class), number)
+	if o == 0 {
+		return nil, at, pool, ReasonNoMapping
 	}
-	return c.lock(c.e.shards[owner]), pool, ReasonNone
+	s = c.lock(c.e.shards[o.shard()])
+	// The block may have gone, and its number have been given to another, before the shard was locked.
+	b, ok := s.table.Block(o.id())
+	offset += (number - int(b.Number)) * p.layout.Unit()
+	if !ok || b.External != external.Addr || b.Class != class || offset < 0 || offset >= int(b.Ports) {
+		return s, at, pool, ReasonNoMapping
+	}
+	return s, mapping.Place{Block: o.id(), Offset: uint16(offset)}, pool, ReasonNone
+}
+
+// fixedPlace returns the place of a deterministic port. The caller holds mu.
+func (s *shard) fixedPlace(key subscriberKey, external mapping.Endpoint) (at mapping.Place, ok bool) {
+	sub := s.subs[key]
+	if sub == nil || sub.fixed == nil {
+		return at, false
+	}
+	i, ok := sub.fixed.ports.Index(mapping.Addr4(external.Addr), external.Port)
+	return mapping.Place{Block: sub.fixed.id, Offset: uint16(i)}, ok
 }
 
 // inbound translates the destination of a packet that arrives, or that
@@ -49,7 +68,7 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	space := spaceOf(h)
 	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
 	remote := remoteOf(space, h.Src, h.SrcPort)
-	s, pool, why := c.holder(external, remote)
+	s, at, pool, why := c.holder(external, remote)
 	if why == ReasonNotExternal {
 		return c.exempted(p, h)
 	}
@@ -57,9 +76,9 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		return Drop, why
 	}
 	seg := segmentOf(h)
-	internal, realm, known := s.table.Inbound(space, external, remote, &seg, s.tick)
+	internal, realm, known := s.table.Inbound(at, space, external, remote, &seg, s.tick)
 	if !known {
-		if internal, realm, why = c.admit(s, pool, h, space, external, remote); why != ReasonNone {
+		if internal, realm, why = c.admit(s, at, pool, h, space, external, remote); why != ReasonNone {
 			return Drop, why
 		}
 	}
@@ -71,14 +90,14 @@ func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 // admit decides about a packet from a remote endpoint that the mapping has no
 // session with, by its filtering (RFC 4787 section 5). The packet makes no session: strangers can neither fill
 // the table nor keep a mapping alive. The internal host's answer makes one. The caller has locked the shard.
-func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, Reason) {
+func (c *call) admit(s *shard, at mapping.Place, pool int, h *rewrite.Packet4, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, Reason) {
 	e := c.e
 	p := e.pools[pool]
-	if old, ok := s.table.CloseInbound(space, external, remote); ok {
+	if old, ok := s.table.CloseInbound(at, space, external, remote, s.tick); ok {
 		e.sessionEnded(s, &old) // it was not found because it is over
 	}
 	class := p.selection.class(remote)
-	m, ok := s.table.Holder(space, external, class)
+	internal, realm, ok := s.table.Holder(at, space)
 	if !ok {
 		return mapping.Endpoint{}, 0, ReasonNoMapping
 	}
@@ -88,7 +107,7 @@ func (c *call) admit(s *shard, pool int, h *rewrite.Packet4, space portblock.Spa
 	if h.Kind == rewrite.KindQueryReply || h.Kind == rewrite.KindTCP && !e.begins(h) {
 		return mapping.Endpoint{}, 0, ReasonNoSession
 	}
-	return m.Internal, m.Realm, ReasonNone
+	return internal, realm, ReasonNone
 }
 
 // admits reports whether the pool's filtering lets a remote endpoint in that a mapping has no session with.

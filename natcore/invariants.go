@@ -2,6 +2,7 @@ package natcore
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/blocknat/blocknat/mapping"
@@ -60,10 +61,17 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if !ok {
 				return fmt.Errorf("mapping %v to %v, which is in no pool", m.Internal, m.External)
 			}
-			key := subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), m.Class}
+			b, ok := s.table.Block(m.At.Block)
+			if !ok || b.External != m.External.Addr {
+				return fmt.Errorf("mapping %v to %v, at a place of %v", m.Internal, m.External, mapping.Addr4(b.External))
+			}
+			key := subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), b.Class}
 			sub := s.subs[key]
 			if sub == nil {
 				return fmt.Errorf("mapping of %v without a subscriber", m.Internal)
+			}
+			if s.list.at(b.Owner) != sub {
+				return fmt.Errorf("mapping of %v in a block of another subscriber", m.Internal)
 			}
 			if e.shardOf(m.Realm, m.Internal.Addr) != s {
 				return fmt.Errorf("mapping of %v in a foreign shard", m.Internal)
@@ -72,7 +80,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 				fixed[held{key, m.Space}]++
 				continue
 			}
-			if _, ok := sub.holding.BlockOf(e.pools[pool].place(position, m.Class), m.External.Port); !ok {
+			if _, ok := sub.holding.BlockOf(e.pools[pool].place(position, b.Class), m.External.Port); !ok {
 				return fmt.Errorf("mapping of %v to %v, whose block it does not hold", m.Internal, m.External)
 			}
 			ports[held{key, m.Space}]++
@@ -90,8 +98,10 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 	if err := s.checkAccounts(); err != nil {
 		return err
 	}
-	for i, sub := range s.order {
-		if sub.place != i || s.subs[sub.key] != sub {
+	listed := 0
+	for sub := range s.list.all() {
+		listed++
+		if s.list.at(sub.index) != sub || s.subs[sub.key] != sub || len(sub.blocks) != sub.holding.Blocks() {
 			return fmt.Errorf("subscriber %v is not where it says", mapping.Addr4(sub.key.addr))
 		}
 		if sub.sessions != sessions[sub.key] {
@@ -115,13 +125,16 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			return fmt.Errorf("subscriber %v: %w", mapping.Addr4(sub.key.addr), err)
 		}
 	}
+	if listed != len(s.subs) {
+		return fmt.Errorf("%d subscribers are listed, of %d", listed, len(s.subs))
+	}
 	return nil
 }
 
 // checkAccounts holds the accounts against what their subscribers have.
 func (s *shard) checkAccounts() error {
 	counted := map[accountKey]*account{}
-	for _, sub := range s.order {
+	for sub := range s.list.all() {
 		k := accountKey{sub.key.addr, sub.key.realm}
 		a := counted[k]
 		if a == nil {
@@ -209,8 +222,12 @@ func (e *Engine) checkBlocks(s *shard, sub *subscriber, now time.Time) error {
 			return fmt.Errorf("block %v is not heating on its address", b.Block)
 		}
 		n, _ := p.layout.Locate(p.layout.SetOf(b.Block).First())
-		if owner := p.owner(b.Block.Address(), n); owner != s.index {
-			return fmt.Errorf("block %v leads to shard %d", b.Block, owner)
+		o := p.owner(b.Block.Address(), n)
+		if !slices.Contains(sub.blocks, heldBlock{b.Block, o.id()}) || o.shard() != s.index {
+			return fmt.Errorf("block %v leads to block %d of shard %d", b.Block, o.id(), o.shard())
+		}
+		if of, ok := s.table.Block(o.id()); !ok || of.Owner != sub.index || int(of.Number) != b.Block.Number() {
+			return fmt.Errorf("block %v leads to block %d of subscriber %d", b.Block, of.Number, of.Owner)
 		}
 	}
 	return nil

@@ -88,7 +88,7 @@ func (c *call) hairpin(p *Packet, h *rewrite.Packet4, external mapping.Endpoint,
 	saved.restore(p.Bytes)
 	if opened {
 		s := c.lock(c.e.shardOf(uint16(realm), internal.Addr))
-		if old, ok := s.table.Close(uint16(realm), space, internal, remote); ok {
+		if old, ok := s.table.Close(uint16(realm), space, internal, remote, s.tick); ok {
 			c.e.sessionEnded(s, &old)
 		}
 	}
@@ -122,7 +122,7 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 		return external, false, ReasonSpoofed
 	}
 	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
-	if old, ok := s.table.Close(o.key.realm, o.space, o.internal, o.remote); ok {
+	if old, ok := s.table.Close(o.key.realm, o.space, o.internal, o.remote, s.tick); ok {
 		e.sessionEnded(s, &old)
 	}
 	if !e.begins(h) {
@@ -191,11 +191,11 @@ func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
 		return ReasonNoSession // nobody lets such a segment in without a session
 	}
 	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
-	s, _, why := c.holder(external, mapping.Endpoint{})
+	s, at, _, why := c.holder(external, mapping.Endpoint{})
 	if why != ReasonNone {
 		return why
 	}
-	if _, held := s.table.Holder(space, external, 0); !held {
+	if _, _, held := s.table.Holder(at, space); !held {
 		return ReasonNoMapping
 	}
 	return ReasonNone
@@ -218,9 +218,9 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		s.forget(a)
 		return mapping.Endpoint{}, why
 	}
-	port, more, why := c.e.takePort(s, key, space, internal.Port)
+	t, more, why := c.e.takePort(s, key, space, internal.Port)
 	if more {
-		port, why = c.granted(s, a, key, space, internal.Port)
+		t, why = c.granted(s, a, key, space, internal.Port)
 	}
 	if why != ReasonNone {
 		a.unmade(space)
@@ -229,12 +229,12 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	}
 	sub := s.subs[key]
 	m := mapping.Mapping{
-		Realm: key.realm, Space: space, Internal: internal, Scope: scope, Class: key.class,
-		External: mapping.Endpoint{Addr: sub.external, Port: port},
+		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
+		External: mapping.Endpoint{Addr: sub.external, Port: t.port}, At: t.at,
 	}
-	if !s.table.AddMapping(m) {
+	if !s.table.AddMapping(&m, s.tick) {
 		// Another caller mapped the endpoint while the shard was unlocked.
-		c.e.returnPort(s, sub, space, port)
+		c.e.returnPort(s, sub, space, t.port)
 		a.unmade(space)
 		external, _ = s.table.Mapped(key.realm, space, internal, scope)
 		return external, ReasonNone
@@ -244,7 +244,7 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 }
 
 // granted is a grant for a mapping that the account counts already. The shard is unlocked meanwhile.
-func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.Space, internal uint16) (port uint16, why Reason) {
+func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.Space, internal uint16) (t taken, why Reason) {
 	c.unlock()
 	answered := false
 	defer func() {
@@ -255,10 +255,10 @@ func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.
 			s.mu.Unlock()
 		}
 	}()
-	port, why = c.e.grant(s, key, space, internal, c.now)
+	t, why = c.e.grant(s, key, space, internal, c.now)
 	answered = true
 	c.lock(s)
-	return port, why
+	return t, why
 }
 
 // begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The

@@ -43,14 +43,23 @@ type cooling struct {
 	free   time.Time
 }
 
-// ownerPages are by place; further places make a longer copy.
+// ownerPages are by place and block position; further places make a longer copy.
 type ownerPages []atomic.Pointer[ownerPage]
 
-// ownersPerPage is the number of addresses whose owners are allocated together.
-const ownersPerPage = 64
+// ownersPerPage is the number of block positions whose owners are allocated together.
+const ownersPerPage = 512
 
-// ownerPage holds, for each block of some addresses, 1 + the shard that holds it, or 0.
-type ownerPage [ownersPerPage][]atomic.Uint32
+// ownerPage holds the owners of some block positions: those of a place follow each other. It is made when one of them
+// is first taken, and never moves.
+type ownerPage [ownersPerPage]atomic.Uint64
+
+// owner tells who holds a block: its number in the shard's table, and the shard. Zero is nobody.
+type owner uint64
+
+func ownerOf(shard int, id mapping.BlockID) owner { return owner(id)<<8 | owner(shard) }
+
+func (o owner) shard() int          { return int(o & 0xff) }
+func (o owner) id() mapping.BlockID { return mapping.BlockID(o >> 8) }
 
 func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	p := &pool{cfg: cfg, addresses: map[uint32]*portblock.Address{}}
@@ -80,8 +89,8 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	if p.layout != nil {
 		p.fresh = int64(p.layout.NewAddress(0).Counts(time.Time{}).Free)
 	}
-	places := p.alloc.Positions() * uint64(p.selection.classes())
-	owners := make(ownerPages, (places+ownersPerPage-1)/ownersPerPage)
+	positions := p.alloc.Positions() * uint64(p.selection.classes()) * p.units()
+	owners := make(ownerPages, (positions+ownersPerPage-1)/ownersPerPage)
 	p.owners.Store(&owners)
 	p.formula.Store(cfg.Map)
 	return p, nil
@@ -119,51 +128,59 @@ func prefixed(path string, err error) error {
 	return errors.Join(all...)
 }
 
-// owner returns the shard that holds a block, or -1.
-func (p *pool) owner(place uint32, block int) int {
-	page := (*p.owners.Load())[place/ownersPerPage].Load()
+// units returns the number of block positions of a place.
+func (p *pool) units() uint64 {
+	if p.layout == nil {
+		return 0
+	}
+	return uint64(p.layout.Blocks())
+}
+
+// owner returns who holds the block at a position of a place.
+func (p *pool) owner(place uint32, number int) owner {
+	i := uint64(place)*p.units() + uint64(number)
+	pages := *p.owners.Load()
+	if i/ownersPerPage >= uint64(len(pages)) {
+		return 0
+	}
+	page := pages[i/ownersPerPage].Load()
 	if page == nil {
-		return -1
+		return 0
 	}
-	blocks := page[place%ownersPerPage]
-	if block >= len(blocks) {
-		return -1
-	}
-	return int(blocks[block].Load()) - 1
+	return owner(page[i%ownersPerPage].Load())
 }
 
-// setOwner notes which shard holds a block; -1 is nobody. The caller holds the lock.
-// Pages are replaced rather than changed, because packets read them without it.
-func (p *pool) setOwner(b portblock.Block, shard int) {
-	place := b.Address()
-	slot := &(*p.owners.Load())[place/ownersPerPage]
-	page := slot.Load()
-	if page == nil || page[place%ownersPerPage] == nil {
-		fresh := &ownerPage{}
-		if page != nil {
-			*fresh = *page
+// positions returns the first and the last position of a block, counted over all places.
+func (p *pool) positions(b portblock.Block) (first, last uint64) {
+	first = uint64(b.Address())*p.units() + uint64(b.Number())
+	return first, first + uint64(p.layout.PortsOf(b)/p.layout.Unit()) - 1
+}
+
+// prepareOwner makes the pages on which a block's owner is noted. The caller holds the lock.
+func (p *pool) prepareOwner(b portblock.Block) {
+	pages := *p.owners.Load()
+	first, last := p.positions(b)
+	for i := first / ownersPerPage; i <= last/ownersPerPage; i++ {
+		if pages[i].Load() == nil {
+			pages[i].Store(&ownerPage{})
 		}
-		fresh[place%ownersPerPage] = make([]atomic.Uint32, p.layout.Blocks())
-		slot.Store(fresh)
-		page = fresh
-	}
-	first, last := p.positions(b)
-	for n := first; n <= last; n++ {
-		page[place%ownersPerPage][n].Store(uint32(shard + 1))
 	}
 }
 
-// positions returns the first and the last position of a block, in units of the smaller block size.
-func (p *pool) positions(b portblock.Block) (first, last int) {
+// setOwner notes who holds a block that was prepared. It needs no lock: only one shard has the block.
+func (p *pool) setOwner(b portblock.Block, o owner) {
+	pages := *p.owners.Load()
+	first, last := p.positions(b)
+	for i := first; i <= last; i++ {
+		pages[i/ownersPerPage].Load()[i%ownersPerPage].Store(uint64(o))
+	}
+}
+
+// unitsOf returns the size of a block in units of the smaller block size, as far as its ports are usable.
+func (p *pool) unitsOf(b portblock.Block) int64 {
 	set := p.layout.SetOf(b)
-	first, _ = p.layout.Locate(set.First())
-	last, _ = p.layout.Locate(set.Last())
-	return first, last
-}
-
-// units returns the size of a block in units of the smaller block size.
-func (p *pool) units(b portblock.Block) int64 {
-	first, last := p.positions(b)
+	first, _ := p.layout.Locate(set.First())
+	last, _ := p.layout.Locate(set.Last())
 	return int64(last - first + 1)
 }
 
@@ -198,8 +215,8 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 		var err error
 		g.block, err = a.TakeBlockOf(uint64(shard)+1, want, now)
 		if err == nil {
-			p.setOwner(g.block, shard)
-			p.held += p.units(g.block)
+			p.prepareOwner(g.block)
+			p.held += p.unitsOf(g.block)
 		}
 		// An address has room when it has a first block for a new subscriber. Where masks or a map choose the
 		// address, room does not steer the choice.
@@ -239,8 +256,7 @@ func (p *pool) choose(key subscriberKey) (alloc.Lease, error) {
 func (p *pool) cancel(g grant) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.setOwner(g.block, -1)
-	p.held -= p.units(g.block)
+	p.held -= p.unitsOf(g.block)
 	_ = p.address(g.block.Address()).CancelBlock(g.block)
 	p.alloc.SetRoom(g.lease.Position(), true)
 	if g.leased {
@@ -256,8 +272,7 @@ func (p *pool) cool(b portblock.Block, now time.Time) {
 	if p.address(b.Address()).CoolBlock(b, now) != nil {
 		return // released before: its record was accepted by a log that panicked then
 	}
-	p.setOwner(b, -1)
-	n := p.units(b)
+	n := p.unitsOf(b)
 	p.held, p.resting = p.held-n, p.resting+n
 	p.cooling = append(p.cooling, cooling{b.Address(), int32(n), now.Add(max(p.layout.Config().GuardTime, 0))})
 }

@@ -25,16 +25,15 @@ type shard struct {
 	index     int
 	table     *mapping.Table
 	subs      map[subscriberKey]*subscriber
-	order     []*subscriber // the same, for Expire to go round
+	list      registry // the same, by number
 	accounts  map[accountKey]*account
 	overrides map[accountKey]*Quota // of Engine.SetQuota
-	cursor    int                   // in order
+	cursor    int                   // in list
 	rnd       *rand.ChaCha8
 	now       time.Time // the latest seen: time never runs backwards in here
 	tick      mapping.Tick
 	counts    counters
 	ended     mapping.Sweep // scratch of Expire
-	swept     mapping.Tick  // when the round began that Expire is in
 	idle      []portblock.Block
 	pending   []release    // blocks whose release the log has not accepted yet, guarded by grants
 	waiting   atomic.Int64 // their number
@@ -94,62 +93,83 @@ func reasonOf(err error) Reason {
 	}
 }
 
+// taken is a port that was taken, with its place in the shard's table.
+type taken struct {
+	port uint16
+	at   mapping.Place
+}
+
 // takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. more says
 // that another block would help. The caller holds mu.
-func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, internal uint16) (port uint16, more bool, why Reason) {
+func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, internal uint16) (t taken, more bool, why Reason) {
 	sub, p := s.subs[key], e.pools[key.pool]
 	if sub == nil && p.cfg.Map != nil {
 		if sub, why = e.enrol(s, key); why != ReasonNone {
-			return 0, false, why
+			return taken{}, false, why
 		}
 	}
 	if sub == nil {
-		return 0, true, ReasonNone
+		return taken{}, true, ReasonNone
 	}
 	if sub.fixed != nil {
-		if port, ok := sub.fixed.take(space, s.rnd); ok {
-			return port, false, ReasonNone
+		if i, ok := sub.fixed.take(space, s.rnd); ok {
+			return taken{sub.fixed.ports.Port(i), mapping.Place{Block: sub.fixed.id, Offset: uint16(i)}}, false, ReasonNone
 		}
 		if !p.overflows() {
-			return 0, false, ReasonPortLimit
+			return taken{}, false, ReasonPortLimit
 		}
 	}
+	s.touch(sub)
 	got, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
 	switch {
 	case err == nil:
-		return got.Number, false, ReasonNone
+		return taken{got.Number, sub.placeOf(p.layout, got.Number)}, false, ReasonNone
 	case errors.Is(err, portblock.ErrNeedBlock):
-		return 0, true, ReasonNone
+		return taken{}, true, ReasonNone
 	default:
-		return 0, false, reasonOf(err)
+		return taken{}, false, reasonOf(err)
+	}
+}
+
+// touch tells a subscriber's holding when its blocks last had a packet, in either
+// direction: the block that has been idle longest gives no ports while others have some (RFC 7768
+// section 2). Only who holds several blocks has a choice. The caller holds mu.
+func (s *shard) touch(sub *subscriber) {
+	if len(sub.blocks) < 2 {
+		return
+	}
+	for _, b := range sub.blocks {
+		if age := int32(s.tick - s.table.LastPacket(b.id)); age >= 0 {
+			sub.holding.Touch(b.block, s.now.Add(-time.Duration(age)*time.Millisecond))
+		}
 	}
 }
 
 // grant gets a subscriber another block and takes a port from it: the block is
 // reserved, then recorded, then used (rule 4 of the design). The caller holds no lock; on success the port is taken and
 // its block belongs to the subscriber.
-func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, internal uint16, now time.Time) (port uint16, why Reason) {
+func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, internal uint16, now time.Time) (t taken, why Reason) {
 	s.grants.Lock()
 	defer s.grants.Unlock()
 
 	s.mu.Lock()
 	s.advance(now)
 	now = s.now
-	port, more, why := e.takePort(s, key, space, internal) // another caller may have been here first
+	t, more, why := e.takePort(s, key, space, internal) // another caller may have been here first
 	sub := s.subs[key]
 	if !more {
 		s.mu.Unlock()
-		return port, why
+		return t, why
 	}
 	if e.stopped.Load() {
 		s.mu.Unlock()
-		return 0, ReasonStopped
+		return taken{}, ReasonStopped
 	}
 	a := e.account(s, key)
 	if why = a.granted(); why != ReasonNone {
 		s.forget(a)
 		s.mu.Unlock()
-		return 0, why
+		return taken{}, why
 	}
 	lease, want, used := alloc.Lease{}, portblock.Want{Spaces: space.Set()}, 1
 	if sub != nil {
@@ -159,7 +179,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		a.released()
 		s.forget(a)
 		s.mu.Unlock()
-		return 0, ReasonSubscriberLimit
+		return taken{}, ReasonSubscriberLimit
 	}
 	s.mu.Unlock()
 
@@ -212,10 +232,10 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		} else if why == ReasonBlocksExhausted {
 			// No further block is to be had: what rests may serve, where the policy allows it.
 			if q, err := sub.holding.TakeHeldPort(space, internal, s.rnd, s.now); err == nil {
-				return q.Number, ReasonNone
+				return taken{q.Number, sub.placeOf(p.layout, q.Number)}, ReasonNone
 			}
 		}
-		return 0, why
+		return taken{}, why
 	}
 	if sub == nil {
 		sub = &subscriber{key: key, lease: g.lease, external: external}
@@ -233,10 +253,16 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		a.released()
 		s.pending = append(s.pending, release{key, external, g.block, used - 1, logging.ReasonIdle})
 		s.waiting.Add(1)
-		return 0, ReasonBlockLimit
+		return taken{}, ReasonBlockLimit
 	}
-	if port, more, why = e.takePort(s, key, space, internal); more {
-		return 0, ReasonBlocksExhausted // the new block has no port of the required kind either
+	id := s.table.AddBlock(mapping.Block{
+		Realm: key.realm, Internal: key.addr, External: external, Class: key.class,
+		Number: uint16(g.block.Number()), Owner: sub.index, Ports: uint32(p.layout.PortsOf(g.block)),
+	})
+	sub.blocks = append(sub.blocks, heldBlock{g.block, id})
+	p.setOwner(g.block, ownerOf(s.index, id))
+	if t, more, why = e.takePort(s, key, space, internal); more {
+		return taken{}, ReasonBlocksExhausted // the new block has no port of the required kind either
 	}
-	return port, why
+	return t, why
 }

@@ -29,29 +29,28 @@ type subscriber struct {
 	fixed    *fixedPorts // deterministic ports, or nil
 	holding  portblock.Holding
 	sessions int
-	place    int      // in shard.order
-	high     bool     // its ports have passed the high mark
-	account  *account // of the internal address, in all pools
+	index    uint32      // in the shard's registry
+	blocks   []heldBlock // those of holding
+	high     bool        // its ports have passed the high mark
+	account  *account    // of the internal address, in all pools
 }
 
-// enter adds a subscriber to the shard. The caller holds mu.
-func (s *shard) enter(sub *subscriber, a *account) {
-	a.subscribers++
-	sub.account, sub.place = a, len(s.order)
-	s.subs[sub.key] = sub
-	s.order = append(s.order, sub)
+// heldBlock is a block of a holding and its number in the shard's table.
+type heldBlock struct {
+	block portblock.Block
+	id    mapping.BlockID
 }
 
-// leave removes the subscriber at a place; the last one takes that place. The caller holds mu.
-func (s *shard) leave(place int) *subscriber {
-	sub, last := s.order[place], len(s.order)-1
-	s.order[place] = s.order[last]
-	s.order[place].place = place
-	s.order = s.order[:last]
-	delete(s.subs, sub.key)
-	sub.account.subscribers--
-	s.forget(sub.account)
-	return sub
+// placeOf returns the place of a port in the shard's table.
+func (s *subscriber) placeOf(l *portblock.Layout, port uint16) mapping.Place {
+	number, offset, _ := l.Position(port)
+	for i := range s.blocks {
+		b := &s.blocks[i]
+		if offset := offset + (number-b.block.Number())*l.Unit(); offset >= 0 && offset < l.PortsOf(b.block) {
+			return mapping.Place{Block: b.id, Offset: uint16(offset)}
+		}
+	}
+	return mapping.Place{} // not reached: the port is of a block that is held
 }
 
 // idle reports whether the subscriber holds nothing any more.

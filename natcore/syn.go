@@ -55,10 +55,11 @@ func (c *call) holdSYN(p *Packet) {
 	}
 	ends := synEnds{mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}, mapping.Endpoint{Addr: h.Src, Port: h.SrcPort}}
 	to := receiverOf(Outbound, 0, h.Dst)
-	if p.Reason == ReasonFiltered && c.shard != nil { // the shard is locked in which the mapping is
-		pool, _, _ := c.e.external.find(h.Dst)
-		if m, ok := c.shard.table.Holder(portblock.TCP, ends.external, c.e.pools[pool].selection.class(ends.remote)); ok {
-			to = receiverOf(Inbound, Realm(m.Realm), m.Internal.Addr)
+	if p.Reason == ReasonFiltered {
+		if s, at, _, why := c.holder(ends.external, ends.remote); why == ReasonNone {
+			if internal, realm, ok := s.table.Holder(at, portblock.TCP); ok {
+				to = receiverOf(Inbound, Realm(realm), internal.Addr)
+			}
 		}
 	}
 	o.mu.Lock()
@@ -112,8 +113,8 @@ func (e *Engine) answerSYNs(now time.Time) {
 	c := e.call(now)
 	for i := range due {
 		s := &due[i]
-		if holder, _, why := c.holder(s.ends.external, s.ends.remote); why == ReasonNone {
-			if _, opened := holder.table.Peek(portblock.TCP, s.ends.external, s.ends.remote); opened {
+		if holder, at, _, why := c.holder(s.ends.external, s.ends.remote); why == ReasonNone {
+			if _, opened := holder.table.Peek(at, portblock.TCP, s.ends.external, s.ends.remote); opened {
 				continue
 			}
 		}

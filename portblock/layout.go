@@ -246,6 +246,21 @@ func (l *Layout) Locate(port uint16) (number int, ok bool) {
 	return number, true
 }
 
+// Position is like Locate, and tells the port's offset within that position too.
+func (l *Layout) Position(port uint16) (number, offset int, ok bool) {
+	number, offset, ok = l.locate(port)
+	if !ok || !l.inRange(port) {
+		return 0, 0, false
+	}
+	return number, offset, true
+}
+
+// Unit returns the number of ports of a position, the smaller block size.
+func (l *Layout) Unit() int { return l.unit }
+
+// PortsOf returns the number of ports of a block, unusable ones included.
+func (l *Layout) PortsOf(b Block) int { return l.blockPorts(b.number) }
+
 // inRange says whether the port is usable in some space but for reservations.
 func (l *Layout) inRange(port uint16) bool {
 	return l.cfg.Ports.Contains(port) &&

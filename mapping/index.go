@@ -1,0 +1,170 @@
+package mapping
+
+// index is an extendible hash table of records: the leading bits of a key's hash lead through a
+// directory to a segment, other bits to a group within it. A full segment grows or splits by itself,
+// so no insertion waits for a rehash of the whole table.
+type index struct {
+	hash  hasher
+	dir   []door // 1 << depth
+	depth uint8  // at least 1
+	used  int
+	moved int // records that the last insertion moved
+
+	hashes [groupsMax * groupSlots]uint64 // scratch of deal
+}
+
+// door is an entry of the directory. It repeats the segment's number of groups, so that the look-up of the tags need not wait
+// for the segment's own.
+type door struct {
+	seg    *segment
+	groups uint32
+}
+
+func newIndex(key [24]byte) index {
+	s := newSegment(groupsMin, 0)
+	return index{hash: newHasher(key), dir: []door{{s, groupsMin}, {s, groupsMin}}, depth: 1}
+}
+
+func (x *index) door(h uint64) *door { return &x.dir[h>>(64-x.depth&63)] }
+
+// hashOf returns the hash of a record's key.
+func (x *index) hashOf(r *record) uint64 {
+	if r.kind() == anchor {
+		return x.hash.sum(r.inner, r.outer&kindMask)
+	}
+	return x.hash.sum(r.inner, r.outer&keyMask)
+}
+
+// find returns the segment and slot of the record with the hash and key, or nil. The
+// record is there until it is removed or another one is inserted.
+func (x *index) find(h, inner, outer, mask uint64) (*segment, int) {
+	d := x.door(h)
+	if i := d.seg.find(h, inner, outer, mask, d.groups); i >= 0 {
+		return d.seg, i
+	}
+	return nil, 0
+}
+
+// insert returns the segment and slot for a record whose key is not in the table; the caller fills it at once. Slots of
+// other records may change.
+func (x *index) insert(h uint64) (*segment, int) {
+	x.moved = 0
+	d := x.door(h)
+	for d.seg.used >= full(d.groups) {
+		x.grow(h)
+		d = x.door(h)
+	}
+	x.used++
+	return d.seg, d.seg.place(h)
+}
+
+// remove empties a slot.
+func (x *index) remove(s *segment, slot int) {
+	s.vacate(x.hashOf(&s.recs[slot]), slot)
+	x.used--
+}
+
+// grow enlarges the segment that serves the hash, or splits it by the next bit of its records' hashes.
+func (x *index) grow(h uint64) {
+	old := x.door(h).seg
+	groups := old.groups * 2
+	switch old.groups {
+	case 64:
+		groups = 96
+	case 96:
+		groups = groupsMax
+	case groupsMax:
+		x.split(h, old)
+		return
+	}
+	x.hashAll(old, 0)
+	s := newSegment(groups, old.depth)
+	x.deal(old, s, s, 0)
+	x.lead(h, old.depth, s)
+}
+
+// lead makes the doors of a hash whose leading bits, depth of them, are the same lead to a segment.
+func (x *index) lead(h uint64, depth uint8, s *segment) {
+	run := 1 << (x.depth - depth)
+	first := int(h>>(64-x.depth)) &^ (run - 1)
+	for i := first; i < first+run; i++ {
+		x.dir[i] = door{s, s.groups}
+	}
+}
+
+func (x *index) split(h uint64, old *segment) {
+	if old.depth == x.depth {
+		dir := make([]door, 2*len(x.dir))
+		for i, d := range x.dir {
+			dir[2*i], dir[2*i+1] = d, d
+		}
+		x.dir, x.depth = dir, x.depth+1
+	}
+	depth := old.depth + 1
+	bit := uint64(1) << (64 - depth)
+	upper := x.hashAll(old, bit)
+	low, high := newSegment(half(old.used-upper), depth), newSegment(half(upper), depth)
+	x.deal(old, low, high, bit)
+	x.lead(h&^bit, depth, low)
+	x.lead(h|bit, depth, high)
+}
+
+// half returns the number of groups for a part of a segment that is split. Parts of keyed hashes are alike.
+func half(used uint32) uint32 {
+	if used < full(96) {
+		return 96
+	}
+	return groupsMax
+}
+
+// hashAll notes the hashes of a segment's records, and returns how many have the bit.
+func (x *index) hashAll(s *segment, bit uint64) (upper uint32) {
+	for i := range s.recs {
+		if s.holds(i) {
+			x.hashes[i] = x.hashOf(&s.recs[i])
+			if x.hashes[i]&bit != 0 {
+				upper++
+			}
+		}
+	}
+	return upper
+}
+
+// deal moves the records of a segment to others, by a bit of their hashes.
+func (x *index) deal(old, low, high *segment, bit uint64) {
+	for _, s := range [...]*segment{low, high} {
+		s.next, s.stale, s.scanned = old.next, old.stale, old.scanned
+	}
+	for i := range old.recs {
+		if !old.holds(i) {
+			continue
+		}
+		s := low
+		if x.hashes[i]&bit != 0 {
+			s = high
+		}
+		n := s.place(x.hashes[i])
+		s.recs[n], s.due[n] = old.recs[i], old.due[i]
+		x.moved++
+	}
+}
+
+// each calls f with every segment, in the order of the hashes that they serve.
+func (x *index) each(f func(*segment)) {
+	for i := 0; i < len(x.dir); {
+		s := x.dir[i].seg
+		f(s)
+		i += 1 << (x.depth - s.depth)
+	}
+}
+
+// parts is the number of parts that a walk over the table may go by: places in the range of hashes, which
+// mean the same when segments split meanwhile.
+const parts = 1 << 31
+
+// part returns the segment that serves a part, and the first part behind those that it serves.
+func (x *index) part(n int) (s *segment, next int) {
+	s = x.door(uint64(n) << 33).seg
+	size := parts >> s.depth
+	return s, n&^(size-1) + size
+}

@@ -1,0 +1,60 @@
+package natcore
+
+import "iter"
+
+// registry numbers the subscribers of a shard. A number stays while its subscriber does; a page of the list never moves.
+type registry struct {
+	pages [][]*subscriber
+	spare []uint32
+	next  uint32 // numbers below were given out
+}
+
+// registryPage is the number of subscribers that share a page.
+const registryPage = 512
+
+func (r *registry) at(i uint32) *subscriber { return r.pages[i/registryPage][i%registryPage] }
+
+func (r *registry) add(s *subscriber) {
+	if n := len(r.spare); n > 0 {
+		s.index, r.spare = r.spare[n-1], r.spare[:n-1]
+	} else {
+		if r.next%registryPage == 0 {
+			r.pages = append(r.pages, make([]*subscriber, registryPage))
+		}
+		s.index = r.next
+		r.next++
+	}
+	r.pages[s.index/registryPage][s.index%registryPage] = s
+}
+
+func (r *registry) remove(s *subscriber) {
+	r.pages[s.index/registryPage][s.index%registryPage] = nil
+	r.spare = append(r.spare, s.index)
+}
+
+// all yields the subscribers by their numbers. Those that come or go meanwhile may be missed.
+func (r *registry) all() iter.Seq[*subscriber] {
+	return func(yield func(*subscriber) bool) {
+		for i := range r.next {
+			if s := r.at(i); s != nil && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// enter makes a subscriber known to its shard. The caller holds mu.
+func (s *shard) enter(sub *subscriber, a *account) {
+	a.subscribers++
+	sub.account = a
+	s.subs[sub.key] = sub
+	s.list.add(sub)
+}
+
+// leave removes a subscriber that holds nothing. The caller holds mu.
+func (s *shard) leave(sub *subscriber) {
+	delete(s.subs, sub.key)
+	s.list.remove(sub)
+	sub.account.subscribers--
+	s.forget(sub.account)
+}
