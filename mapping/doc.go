@@ -14,36 +14,62 @@
 //	       realm 0              TCP space          +--> 198.51.100.20:443   session
 //
 // Mappings that depend on the remote endpoint have a scope: the remote address, or address and port, or a
-// class of remotes. Where classes of remotes have port spaces of their own (Mapping.Class), the same
-// external endpoint is held once in each.
+// class of remotes. An internal endpoint has one mapping in each scope.
+//
+// # Use
+//
+// A Block is a set of external ports that belong to one internal address: a port block, or a deterministic set. The caller
+// enters blocks, and finds the Place of an external endpoint, which is its block and its number within that:
+//
+//	at := mapping.Place{Block: table.AddBlock(mapping.Block{Internal: host, External: address, Ports: 256}), Offset: 17}
+//	table.AddMapping(&mapping.Mapping{Space: portblock.UDP, Internal: in, External: out, At: at}, now)
+//	table.Open(&mapping.Session{Space: portblock.UDP, Internal: in, External: out, Remote: remote}, scope, nil, now)
+//	table.Outbound(realm, portblock.UDP, in, remote, nil, now) // gives out
+//	table.Inbound(at, portblock.UDP, out, remote, nil, now)    // gives in
 //
 // # Representation
 //
-// All entries live in one extendible hash table of 32-byte slots without pointers, so that the
-// garbage collector never looks inside. A session is two entries, one under the key of each direction:
+// One record of 64 bytes, a cache line without pointers, serves both directions. There are three kinds:
 //
-//	         key (16 bytes, but for the state byte)                      value (16 bytes)
-//	out      internal addr, port, realm | remote addr, port, kind | st   external addr, port | idle since, sent up to
-//	in       external addr, port        | remote addr, port, kind | st   internal addr, port, realm | heard, sent up to
+//	anchor    one for each internal endpoint in use: its first mapping, and that one's first session
+//	session   a further session, of any of its mappings
+//	mapping   a further mapping
 //
-// so that a packet of either direction is found by one look-up that touches one cache
-// line, most of the time. Both entries hold the same state byte. What only one direction needs is kept in that
-// direction's entry. A mapping is two entries as well, with the scope or the class in the remote's place.
+// The anchor is found under the internal endpoint alone; the others under its remote endpoint or scope as
+// well. An anchor counts the others of its endpoint, so that where there are none, as for most, nothing else is looked for: a known
+// flow costs one look-up, a flow of an unknown endpoint one that fails.
 //
-// Slots are grouped in segments of at most 1,024. A directory leads from the leading bits of a key's hash
-// to its segment; a segment that is three quarters full is split in two. So the table grows without ever
-// being rehashed as a whole: the most that an insertion does is to move 768 entries, or to double a
-// directory of four bytes a segment. Hashes are keyed (ATK-17 in CONFORMANCE.md).
+//	outbound   internal endpoint ---------------------------------------------+
+//	                                                                          v
+//	inbound    external endpoint -> block -> port array -> internal endpoint -> record
+//	                                owner    2 bytes a port                     64 bytes
 //
-//	bytes    32 an entry: 64 a session and 64 a mapping, at loads from 0.375 to 0.75; segments are not given back
+// An inbound packet's block knows the internal address, and an array of the block, for each port space that is
+// used, the internal ports. Blocks and arrays are small and dense and stay in the caches, so each direction
+// has one miss, that of the record.
+//
+// Records lie in segments of up to 128 groups of eight. A group has a word with a tag of seven bits for each
+// record: a look-up compares eight tags at once and reads a record only where its tag agrees. A directory leads
+// from the leading bits of a key's hash to its segment. A segment that is nine tenths full moves into a larger one, of 96 or 128 groups, or
+// splits in two. So the table grows without ever being rehashed as a whole: the most that an insertion does is to move
+// 921 records, or to double a directory of 16 bytes a segment. Removal empties a slot and moves nothing. Hashes are keyed
+// (ATK-17 in CONFORMANCE.md).
+//
+//	bytes    64 a session with its mapping, at loads from 0.57 to 0.9; 4 for tags and hints; segments are not given back
+//	         2.1 a port of a block, in each port space in use; 44 a block
+//	         16 a segment in the directory, and 2 pointers: all that the collector sees
 //
 // # Time
 //
-// The caller passes the time as a Tick: milliseconds, modulo 2^32. An entry keeps when it was last
-// refreshed; its end is that time plus the idle time of its phase, so new timeouts count at once. Expire
-// walks the table in steps and removes what is over. Advance keeps all times within ten days of each other, however
-// long the pauses. An outbound packet does not find a session that is over; an inbound one does not where the
-// remote end was silent too, else it finds it until Expire has passed.
+// The caller passes the time as a Tick: milliseconds, modulo 2^32. A record keeps when its session was last
+// refreshed; its end is that time plus the idle time of its phase and class, so new timeouts count at once. Advance keeps all
+// times within ten days of each other, however long the pauses. An outbound packet does not find a session that is over;
+// an inbound one does not where the remote end was silent too, else it finds it until Expire has passed.
+//
+// Expire walks the table in steps and removes what is over. For each record there is a hint, a lower bound of its end in two bytes,
+// and for each segment the least of its hints: segments in which nothing can be over are skipped, and of the others
+// only the records that are due are read. A refresh leaves the hint alone. So a session is looked at about once in its idle
+// time, however often Expire comes by.
 //
 // # TCP
 //
@@ -55,9 +81,10 @@
 //
 // # Invariants
 //
-//   - An internal endpoint has at most one mapping in a scope, an external one at most one in a class.
+//   - An internal endpoint has at most one mapping in a scope, a place at most one in a port space.
 //   - A session has its mapping, and the mapping counts its sessions.
-//   - A mapping without sessions and without a lifetime is removed by Leave or Expire.
+//   - An internal endpoint that has any record has its anchor, which counts the others.
+//   - A mapping without sessions and without a lifetime goes with its last session, or is removed by Expire.
 //   - RSTs, inbound packets that are out of window, and packets after both FINs do not extend a session.
 //
 // # Sources
