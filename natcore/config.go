@@ -65,6 +65,15 @@ type Config struct {
 	// Default: such a segment is dropped (RFC 6146 section 3.5.2.2, ATK-03 in CONFORMANCE.md).
 	AdmitNonSYN bool
 
+	// KeepID leaves the IP identification as it came. Default: datagrams that leave and may be fragmented (RFC 6864 section 4: DF is not
+	// set, or they are fragments) get identifications of the engine's own, so that two hosts behind one external address never
+	// have the same towards one remote address (RFC 6864 section 5.3.1, RFC 7857 section 10).
+	KeepID bool
+
+	// MSS lowers the maximum segment size in the SYNs of both directions to this many bytes, where it is higher: 40 less than the
+	// smallest MTU on the way. From 64 to 65,495; 0, the default, leaves them alone.
+	MSS uint16
+
 	// RefreshInbound lets inbound packets keep a session alive as outbound
 	// ones do (RFC 4787 REQ-6a allows it; its section 13 says what it costs). Default: they do not.
 	RefreshInbound bool

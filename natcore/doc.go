@@ -49,11 +49,14 @@
 //     leaves the block with its subscriber until the record is accepted. (LogPolicy CountLoss counts instead.)
 //   - A refusal changes no state and has a reason; nothing that lives is evicted for something new (RFC 6888 REQ-11).
 //   - Checksums that were right stay right, wrong ones stay wrong.
+//   - Two datagrams that leave and may be fragmented have different identifications between the same addresses, for
+//     65,536 datagrams (RFC 6864); 256 KiB of counters serve for that. ICMP errors that wait for Drain take up to 1 MiB.
 //   - A packet from outside makes no state, but for a fragment that waits: it is of a known session, or passes by a mapping's
 //     filtering, or is dropped. The internal host's answer makes the session.
 //   - A packet of a known session allocates no memory and calls no interface.
 //
 // # Sources
 //
-// RFC 2663, RFC 3022, RFC 4787, RFC 5382, RFC 5508, RFC 6056, RFC 6888, RFC 7768, RFC 7857.
+// RFC 1812, RFC 2663, RFC 3022, RFC 4787, RFC 5382, RFC 5461, RFC 5508, RFC 5927, RFC 6056, RFC 6864, RFC 6888, RFC 7768,
+// RFC 7857.
 package natcore

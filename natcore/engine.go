@@ -25,6 +25,7 @@ type Engine struct {
 	shardKey uint64
 	frags    fragments
 	outbox   outbox
+	ids      identifiers
 
 	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
@@ -80,6 +81,7 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		e.shards = append(e.shards, newShard(i, key, seed, idle, now))
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
+	e.ids.init(cfg.KeepID, secrets.Uint64(), secrets.Uint64())
 	if err := e.recordEpochs(now); err != nil {
 		return nil, err
 	}
@@ -221,7 +223,11 @@ func (c *call) translate(p *Packet) (Verdict, Reason) {
 	case h.Flags&rewrite.MoreFragments != 0:
 		return c.firstFragment(p, &h)
 	}
-	return c.whole(p, &h)
+	verdict, why := c.whole(p, &h)
+	if finishes(&h) {
+		c.finish(p, &h, verdict)
+	}
+	return verdict, why
 }
 
 // whole translates a packet that has a transport header: a whole one or a first fragment.

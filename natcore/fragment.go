@@ -40,6 +40,7 @@ type datagram struct {
 	expires  time.Time
 	known    bool
 	src, dst uint32
+	id       uint16
 	verdict  Verdict
 	reason   Reason
 	realm    Realm
@@ -67,6 +68,7 @@ const heldCost = 64
 func (c *call) firstFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	key := keyOf(p, h)
 	verdict, why := c.whole(p, h)
+	c.finish(p, h, verdict)
 	f := &c.e.frags
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -75,10 +77,17 @@ func (c *call) firstFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		return verdict, why // nobody waits, and who comes later may wait in vain
 	}
 	d := f.datagram(key)
+	if c.e.ids.counters != nil && key.direction == Outbound && (verdict == Forward || verdict == Hairpin) {
+		if d == nil || !d.known {
+			h.SetID(p.Bytes, c.e.ids.next(h.Src, h.Dst, h.Proto))
+		} else {
+			h.SetID(p.Bytes, d.id) // the first fragment again: the same datagram
+		}
+	}
 	if d == nil {
 		return verdict, why
 	}
-	d.known, d.src, d.dst, d.verdict, d.reason, d.realm = true, h.Src, h.Dst, verdict, why, p.Realm
+	d.known, d.src, d.dst, d.id, d.verdict, d.reason, d.realm = true, h.Src, h.Dst, h.ID, verdict, why, p.Realm
 	for _, w := range d.waiting {
 		var wh rewrite.Packet4
 		fault := rewrite.Parse4(w.Bytes, &wh) // none: it was parsed before it was held
@@ -130,6 +139,7 @@ func (d *datagram) apply(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	if d.verdict == Forward || d.verdict == Hairpin {
 		h.SetSource(p.Bytes, d.src, 0)
 		h.SetDestination(p.Bytes, d.dst, 0)
+		h.SetID(p.Bytes, d.id)
 		p.Realm = d.realm
 	}
 	return d.verdict, d.reason

@@ -17,7 +17,7 @@ import (
 func icmpError(t failer, src, dst netip.Addr, icmpType, code uint8, rest [4]byte, quote []byte) []byte {
 	t.Helper()
 	ip := &layers.IPv4{
-		Version: 4, IHL: 5, TTL: 60, Protocol: layers.IPProtocolICMPv4, SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
+		Version: 4, IHL: 5, TTL: 60, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolICMPv4, SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
 	}
 	message := append([]byte{icmpType, code, 0, 0, rest[0], rest[1], rest[2], rest[3]}, quote...)
 	c := ^sum(message, 0)

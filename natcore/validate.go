@@ -37,6 +37,8 @@ const (
 	defaultShards = 8
 	maxShards     = 256
 	maxHost       = 1024
+	leastMSS      = 64
+	mostMSS       = 65535 - 40
 )
 
 // complete fills in the defaults of a copied configuration and returns its faults, and that of a time that is not set.
@@ -70,6 +72,9 @@ func (c *Config) complete(now time.Time) error {
 	c.Events.complete(&f)
 	if c.HoldAfterRestart < 0 || c.HoldAfterRestart > 24*time.Hour {
 		f.add("HoldAfterRestart", c.HoldAfterRestart, "must be from 0 to 24h; RFC 6888 REQ-8 asks for 120s")
+	}
+	if c.MSS != 0 && (c.MSS < leastMSS || c.MSS > mostMSS) {
+		f.add("MSS", c.MSS, fmt.Sprintf("must be from %d to %d, or 0 to leave segment sizes alone", leastMSS, mostMSS))
 	}
 	c.completePools(&f)
 	c.completeRules(&f)

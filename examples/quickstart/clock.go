@@ -96,7 +96,7 @@ func (p *player) finish() (time.Duration, error) {
 	from := p.now
 	for p.now.Sub(from) < patience && !(p.ticks%idleEvery == 0 && p.atRest()) {
 		p.expire(endStep)
-		if err := p.drain(); err != nil {
+		if err := p.drain(nil); err != nil {
 			return 0, err
 		}
 	}

@@ -99,7 +99,7 @@ func (p *player) play(pkt capture.Packet) error {
 		p.tally.drops[reason]++
 		p.proof.Dropped(pkt.Number, plan.given, result)
 	}
-	return p.drain()
+	return p.drain(plan.given)
 }
 
 // run gives the packet to the engine and measures that call.
@@ -135,15 +135,17 @@ func (p *player) translated(c proof.Case, length int) error {
 	return p.emit(p.now, c.Result, length)
 }
 
-// drain takes the fragments whose first one came. They are known by all that
-// translation leaves alone.
-func (p *player) drain() error {
+// drain takes the fragments whose first one was given a moment ago. They are known by their
+// datagram, and by all that translation leaves alone.
+func (p *player) drain(first []byte) error {
 	for _, d := range p.engine.Drain(nil) {
 		if d.Flags&natcore.Generated != 0 {
 			p.tally.answers++ // nobody here waits for it
 			continue
 		}
-		i := slices.IndexFunc(p.held, func(h heldPacket) bool { return sameButAddresses(h.c.Given, d.Bytes) })
+		i := slices.IndexFunc(p.held, func(h heldPacket) bool {
+			return sameDatagram(h.c.Given, first) && sameFragment(h.c.Given, d.Bytes)
+		})
 		c, length := proof.Case{Time: p.now, Result: d.Bytes}, len(d.Bytes) // from nowhere: the proof says so
 		if i >= 0 {
 			c, length = p.held[i].c, p.held[i].length
@@ -158,9 +160,14 @@ func (p *player) drain() error {
 	return nil
 }
 
-// sameButAddresses compares two later fragments without addresses and header checksum.
-func sameButAddresses(a, b []byte) bool {
-	return len(a) == len(b) && len(a) >= 20 && bytes.Equal(a[:10], b[:10]) && bytes.Equal(a[20:], b[20:])
+// sameDatagram reports whether two packets are fragments of one datagram (RFC 791 section 3.2).
+func sameDatagram(a, b []byte) bool {
+	return len(a) >= 20 && len(b) >= 20 && bytes.Equal(a[4:6], b[4:6]) && a[9] == b[9] && bytes.Equal(a[12:20], b[12:20])
+}
+
+// sameFragment compares two later fragments without addresses, identification and header checksum.
+func sameFragment(a, b []byte) bool {
+	return len(a) == len(b) && len(a) >= 20 && bytes.Equal(a[:4], b[:4]) && bytes.Equal(a[6:10], b[6:10]) && bytes.Equal(a[20:], b[20:])
 }
 
 // askForMapping asks the engine for an explicit mapping, as a subscriber does

@@ -53,6 +53,9 @@ func mayChange(way Way, h ipv4) []int {
 		}
 	}
 	out, in := way != Inbound, way != Outbound
+	if out && !atomic(h) {
+		span(4, 2) // the identification, see identification
+	}
 	side(0, h, out, in)
 	if q, ok := h.quotation(); ok {
 		// The quoted packet went the other way.

@@ -14,7 +14,9 @@
 //     header and checksum field included, must be the same before and after:
 //     then the missing bytes, which do not change, lead to the same verdict.
 //   - Nothing changes but addresses, ports, identifiers and checksums of the
-//     side that is translated.
+//     side that is translated, and the identification of datagrams that leave and
+//     may be fragmented. All fragments of one have the same, and no other datagram
+//     between the same addresses has it within 120 s (RFC 6864 section 5.3.1).
 //   - No external endpoint serves two subscribers at one time, and one that was
 //     used rests before another internal endpoint or subscriber has it
 //     (RFC 6888 REQ-8, RFC 7768 section 2).
@@ -87,6 +89,7 @@ type Proof struct {
 	times Times
 
 	decoded, right, wrong, cut, none, rest Check
+	numbers                                Check
 	restored, hairpin, untouched, pcap     Check
 	owner, holdDown, independent, paired   Check
 	resolve, overlap, guard, released      Check
@@ -94,20 +97,24 @@ type Proof struct {
 	ends     map[endKey]endUse
 	mappings map[mapKey]mapUse
 	subs     map[netip.Addr]pairUse
-	uses     []use
-	sums     []uint64 // one hash a case, for the comparison with the file that was written
+	// datagrams are those that may be fragmented, by how they came and by how they left.
+	datagrams, numbered map[datagramKey]numbering
+	uses                []use
+	sums                []uint64 // one hash a case, for the comparison with the file that was written
 }
 
 // New returns a proof for a NAT that keeps the times.
 func New(t Times) *Proof {
 	p := &Proof{times: t,
-		ends: map[endKey]endUse{}, mappings: map[mapKey]mapUse{}, subs: map[netip.Addr]pairUse{}}
+		ends: map[endKey]endUse{}, mappings: map[mapKey]mapUse{}, subs: map[netip.Addr]pairUse{},
+		datagrams: map[datagramKey]numbering{}, numbered: map[datagramKey]numbering{}}
 	p.decoded.Name = "packets that gopacket decodes before and after"
 	p.right.Name = "checksums that were right are right (computed in full)"
 	p.wrong.Name = "checksums that were wrong are still wrong (computed in full)"
 	p.cut.Name = "checksums over bytes that are not all there (by difference)"
 	p.none.Name = "UDP without checksum stays without"
 	p.rest.Name = "nothing else in the packet has changed"
+	p.numbers.Name = "datagrams that may be fragmented have an identification of their own"
 	p.restored.Name = "inbound packets are restored byte for byte"
 	p.hairpin.Name = "hairpinned packets reach their receiver and hide their sender"
 	p.untouched.Name = "packets that are not translated stay as they came"
@@ -135,13 +142,14 @@ func (p *Proof) Packet(c Case) {
 	}
 	p.checksums(c, before, after)
 	p.changes(c, before)
+	p.identification(c, before, after)
 	p.restoration(c, before)
 	p.endpoints(c)
 }
 
 // Checks returns all checks in the order of a report.
 func (p *Proof) Checks() []Check {
-	return []Check{p.decoded, p.right, p.wrong, p.cut, p.none, p.rest, p.restored, p.hairpin, p.untouched,
+	return []Check{p.decoded, p.right, p.wrong, p.cut, p.none, p.rest, p.numbers, p.restored, p.hairpin, p.untouched,
 		p.owner, p.holdDown, p.independent, p.paired, p.resolve, p.overlap, p.guard, p.released, p.pcap}
 }
 

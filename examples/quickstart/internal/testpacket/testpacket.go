@@ -77,7 +77,7 @@ func Fragments(b []byte, size int) [][]byte {
 }
 
 func header(src, dst netip.Addr, protocol layers.IPProtocol) *layers.IPv4 {
-	return &layers.IPv4{Version: 4, IHL: 5, TTL: 64, Id: 4711, Protocol: protocol, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
+	return &layers.IPv4{Version: 4, IHL: 5, TTL: 64, Id: 4711, Flags: layers.IPv4DontFragment, Protocol: protocol, SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
 }
 
 func serialize(ls ...gopacket.SerializableLayer) []byte {
