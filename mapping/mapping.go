@@ -166,3 +166,12 @@ func (r *record) lapse(now Tick) {
 		r.scope &^= flagExplicit
 	}
 }
+
+// Unmap removes a mapping that no session uses, whether it has a lifetime or not.
+func (t *Table) Unmap(realm uint16, space portblock.Space, internal, scope Endpoint) (m Mapping, ok bool) {
+	s, i := t.holder(innerOf(realm, internal), space, scope)
+	if s == nil || !s.recs[i].hasMapping() || s.recs[i].sessions != 0 {
+		return Mapping{}, false
+	}
+	return t.unmap(s, i), true
+}

@@ -35,11 +35,13 @@ const (
 	// Reset: a RST was seen that belongs to the connection. Any other segment of it brings it back (RFC 7857 section 2.2),
 	// and so do the SYNs of both ends for a new one.
 	Reset
+	// Other is the one phase of sessions of protocols without ports (Flows).
+	Other
 
 	phases = iota + 1
 )
 
-var phaseNames = [phases]string{"none", "udp", "icmp", "opening", "established", "fin-internal", "fin-remote", "closing", "reset"}
+var phaseNames = [phases]string{"none", "udp", "icmp", "opening", "established", "fin-internal", "fin-remote", "closing", "reset", "other"}
 
 // String returns the phase in lower case.
 func (p Phase) String() string {

@@ -45,6 +45,8 @@ func (e *Engine) Close(now time.Time) error {
 	for _, s := range e.shards {
 		e.closeSessions(s)
 	}
+	e.statics.end(func(*mapping.Flow) bool { return true }, now)
+	e.finishPortless(now)
 	unlock := e.lockShards()
 	for i, s := range e.shards {
 		s.advance(now)

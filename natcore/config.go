@@ -33,6 +33,19 @@ type Config struct {
 	// first match counts. Default: one rule that sends all of realm 0, or of the realm of the first pool's Map, to the first pool.
 	Rules []Rule
 
+	// Static are mappings that stand for good, and that AddStatic, RemoveStatic and SetServers change: port forwarding, 1:1 addresses, several
+	// servers behind one address. A rule that exempts or refuses certain remotes (its Remote is set) goes before them, all others after.
+	Static []Static
+
+	// Peerings translate between realms, source and destination together.
+	Peerings []Peering
+
+	// Protocols are IP protocols without ports that are translated by address alone, such as GRE (47), ESP (50), SCTP
+	// (132), IP in IP (4) and 6in4 (41). The rules choose the pool. There is one internal host for each external address,
+	// protocol and remote address; each session has a record. Default: none, and such packets are dropped with
+	// ReasonProtocol where no Static or Peering is theirs.
+	Protocols []uint8
+
 	// Timeouts are the idle times after which sessions end.
 	Timeouts Timeouts
 
@@ -179,6 +192,8 @@ type Timeouts struct {
 	TCPOpening time.Duration
 	// TCPClosing, after FINs from both ends or a valid RST: default 240 s, at least 240 s (RFC 7857 section 2.1).
 	TCPClosing time.Duration
+	// Other, of protocols without ports: default 300 s, at least 120 s, as for UDP.
+	Other time.Duration
 	// Fragment is how long a fragmented datagram is followed, and a fragment
 	// waits for its first one: default 10 s, at least 2 s (RFC 6146 section 4).
 	Fragment time.Duration
@@ -195,6 +210,11 @@ type Limits struct {
 	Sessions int
 	// SessionsPerSubscriber: default 16,384 (RFC 6888 REQ-5). Ports and blocks are bounded in PoolConfig.Blocks.
 	SessionsPerSubscriber int
+	// StaticSessions bounds the sessions of all Static and Peerings: default 1,048,576. They do not count as Sessions.
+	StaticSessions int
+	// ProtocolSessions bounds the sessions of all Protocols, default 65,536, and ProtocolSessionsPerSubscriber those of one
+	// subscriber in one pool, default 64.
+	ProtocolSessions, ProtocolSessionsPerSubscriber int
 	// Fragments is the number of fragmented datagrams followed at a time: default 65,536 (RFC 4787 REQ-14a).
 	Fragments int
 	// FragmentBytes bounds the memory of fragments that wait for their first one or for Drain, 64 bytes each and their length: default 4 MiB.

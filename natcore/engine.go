@@ -24,6 +24,7 @@ type Engine struct {
 	shards   []*shard
 	shardKey uint64
 	frags    fragments
+	statics  statics
 	outbox   outbox
 	ids      identifiers
 
@@ -47,6 +48,7 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
 	cfg.Quotas = cfg.Quotas.clone()
+	cfg.cloneStatics()
 	err := cfg.complete(now)
 	e := &Engine{cfg: cfg, began: now, recorded: now, pools: make([]*pool, maxPools)}
 	e.clock.Store(now.UnixMilli())
@@ -59,14 +61,17 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 		if p != nil && cfg.HoldAfterRestart > 0 {
 			p.holds = now.Add(cfg.HoldAfterRestart)
 		}
-		e.pools[i] = p
+		if e.pools[i] = p; p != nil {
+			p.statics = &e.statics
+		}
 		e.poolCount.Add(1)
 	}
 	external, overlap := newExternals(&cfg, e.pools)
-	if err = errors.Join(err, overlap); err != nil {
+	err = errors.Join(err, overlap)
+	e.external = external
+	if err = errors.Join(err, e.beginStatics(&cfg)); err != nil {
 		return nil, err
 	}
-	e.external = external
 	e.rules.Store(newRules(&cfg))
 	e.quotas.Store(newQuotas(&cfg.Quotas))
 	e.shardKey = secrets.Uint64()
@@ -82,6 +87,7 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
 	e.ids.init(cfg.KeepID, secrets.Uint64(), secrets.Uint64())
+	e.initStatics(secrets, e.idleTimes(), now)
 	if err := e.recordEpochs(now); err != nil {
 		return nil, err
 	}
@@ -105,8 +111,8 @@ func (e *Engine) External(a netip.Addr) bool {
 	if a = a.Unmap(); !a.Is4() {
 		return false
 	}
-	_, _, ok := e.external.find(mapping.Number4(a))
-	return ok
+	c := call{e: e, static: e.statics.index.Load()}
+	return c.own(mapping.Number4(a))
 }
 
 // Process translates a batch of packets of either direction, in order. It
@@ -140,13 +146,16 @@ func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 // call is one call of Process: it keeps a shard's lock while packets of that
 // shard follow each other.
 type call struct {
-	e     *Engine
-	now   time.Time
-	shard *shard // locked, or nil
+	e      *Engine
+	now    time.Time
+	shard  *shard       // locked, or nil
+	static *staticIndex // nil where nothing is static
 }
 
 // call begins a call at the engine's clock.
-func (e *Engine) call(now time.Time) call { return call{e: e, now: e.advance(now)} }
+func (e *Engine) call(now time.Time) call {
+	return call{e: e, now: e.advance(now), static: e.statics.index.Load()}
+}
 
 // advance sets the engine's clock and returns it: callers with different clocks
 // all move on together, and never back. The clock is written once a millisecond at most.
@@ -254,6 +263,11 @@ func (c *call) whole(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	case rewrite.KindICMPOther:
 		return c.untranslated(p, h, ReasonICMPType)
 	}
+	if c.static != nil {
+		if verdict, why, done := c.portless(p, h); done {
+			return verdict, why
+		}
+	}
 	return c.untranslated(p, h, ReasonProtocol)
 }
 
@@ -266,7 +280,7 @@ func (c *call) untranslated(p *Packet, h *rewrite.Packet4, why Reason) (Verdict,
 		}
 		return Drop, why
 	}
-	if _, _, own := c.e.external.find(h.Dst); !own {
+	if !c.own(h.Dst) {
 		if verdict, _ := c.exempted(p, h); verdict == Bypass {
 			return Bypass, ReasonNone
 		}

@@ -39,6 +39,10 @@ func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 	}
 	for budget > 0 {
 		if e.sweep.shard == len(e.shards) {
+			if !e.expireStatics(now) {
+				budget -= sweepStep
+				continue
+			}
 			e.sweep.shard = 0
 			e.watchPools()
 			e.writeAll(e.shards[0])

@@ -106,10 +106,10 @@ func (c *call) firstFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 // until the first one comes.
 func (c *call) laterFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	if p.Direction == Inbound {
-		if _, _, own := c.e.external.find(h.Dst); !own {
+		if !c.own(h.Dst) {
 			return c.exempted(p, h)
 		}
-		if _, _, own := c.e.external.find(h.Src); own {
+		if c.own(h.Src) {
 			return Drop, ReasonSpoofed
 		}
 	}

@@ -41,14 +41,20 @@ func quoted(b []byte, h, q *rewrite.Packet4) Reason {
 func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	var q rewrite.Packet4
 	if p.Direction == Inbound {
-		if _, _, own := c.e.external.find(h.Src); own {
+		if c.own(h.Src) {
 			return Drop, ReasonSpoofed
 		}
-		if _, _, own := c.e.external.find(h.Dst); !own {
+		if !c.own(h.Dst) {
 			return c.exempted(p, h)
 		}
 	}
-	if why := quoted(p.Bytes, h, &q); why != ReasonNone {
+	why := quoted(p.Bytes, h, &q)
+	if c.static != nil {
+		if verdict, why, done := c.errorArrives(p, h, &q, why); done {
+			return verdict, why
+		}
+	}
+	if why != ReasonNone {
 		return Drop, why
 	}
 	if h.Dst != q.Src {
@@ -91,7 +97,13 @@ func (c *call) mappedTo(s *shard, at mapping.Place, space portblock.Space, exter
 // An error about a hairpinned packet goes on to the other internal host (REQ-7).
 func (c *call) errorOut(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	var q rewrite.Packet4
-	if why := quoted(p.Bytes, h, &q); why != ReasonNone {
+	why := quoted(p.Bytes, h, &q)
+	if c.static != nil {
+		if verdict, why, done := c.errorLeaves(p, h, &q, why); done {
+			return verdict, why
+		}
+	}
+	if why != ReasonNone {
 		return c.untranslated(p, h, why)
 	}
 	space := spaceOf(&q)
@@ -105,7 +117,7 @@ func (c *call) errorOut(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	saved.save(p.Bytes)
 	h.SetQuotedDestination(p.Bytes, &q, external.Addr, external.Port)
 	h.SetSource(p.Bytes, external.Addr, 0)
-	if _, _, hairpin := c.e.external.find(h.Dst); !hairpin {
+	if !c.own(h.Dst) {
 		return Forward, ReasonNone
 	}
 	verdict, why := c.errorIn(p, h)

@@ -60,9 +60,12 @@ func (s *shard) fixedPlace(key subscriberKey, external mapping.Endpoint) (at map
 // inbound translates the destination of a packet that arrives, or that
 // hairpins: its source is an external endpoint by then.
 func (c *call) inbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
-	if p.Direction == Inbound {
-		if _, _, own := c.e.external.find(h.Src); own {
-			return Drop, ReasonSpoofed
+	if p.Direction == Inbound && c.own(h.Src) {
+		return Drop, ReasonSpoofed
+	}
+	if c.static != nil {
+		if verdict, why, done := c.arrive(p, h); done {
+			return verdict, why
 		}
 	}
 	space := spaceOf(h)

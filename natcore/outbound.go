@@ -42,6 +42,12 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	s := c.lock(c.e.shardOf(uint16(p.Realm), h.Src))
 	opened := false
 	external, known := s.table.Outbound(uint16(p.Realm), space, internal, remote, &seg, s.tick)
+	if !known && c.static != nil {
+		if verdict, why, done := c.leave(p, h); done {
+			return verdict, why
+		}
+		c.lock(s) // the look at statics may have locked another
+	}
 	if !known {
 		r := c.e.match(p.Realm, h)
 		if r == nil {
@@ -64,7 +70,7 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 			return Drop, why
 		}
 	}
-	if _, _, hairpin := c.e.external.find(h.Dst); hairpin {
+	if c.own(h.Dst) {
 		return c.hairpin(p, h, external, opened)
 	}
 	h.SetSource(p.Bytes, external.Addr, external.Port)
@@ -118,7 +124,7 @@ type opening struct {
 // where they are missing, and reports whether the session is new. The caller has locked the shard; it is locked again on return.
 func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.Endpoint, opened bool, why Reason) {
 	e := c.e
-	if _, _, own := e.external.find(h.Src); own {
+	if c.own(h.Src) {
 		return external, false, ReasonSpoofed
 	}
 	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
@@ -177,6 +183,11 @@ func (e *Engine) answer(s *shard, h *rewrite.Packet4, o *opening) (external mapp
 // who scans the pool from inside gets no state for packets that go nowhere. What depends on
 // the sender's external endpoint is decided when that is known. It may lock another shard.
 func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
+	if c.static != nil {
+		if why, done := c.staticRefuses(h); done {
+			return why
+		}
+	}
 	pool, _, hairpin := c.e.external.find(h.Dst)
 	if !hairpin {
 		return ReasonNone

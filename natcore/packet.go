@@ -157,6 +157,10 @@ const (
 	// ReasonStopped: the engine is stopped or closed.
 	ReasonStopped
 
+	// ReasonConflict: answers could not be told from those of another session, which has the same
+	// external address, protocol and remote endpoint.
+	ReasonConflict
+
 	reasons = iota
 )
 
@@ -167,7 +171,7 @@ var reasonNames = [reasons]string{
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
 	"icmp error checksum", "fragment without first", "realm limit", "session rate", "mapping rate",
-	"rest is reserved", "stopped",
+	"rest is reserved", "stopped", "session conflict",
 }
 
 // String returns the reason in a few lower-case words, fit for a report.

@@ -34,6 +34,7 @@ type pool struct {
 	owners    atomic.Pointer[ownerPages]
 	formula   atomic.Pointer[deterministic.Map] // cfg.Map, for who reads without the lock
 	selection *selection
+	statics   *statics
 }
 
 // cooling notes that a block becomes free.
@@ -186,10 +187,11 @@ func (p *pool) unitsOf(b portblock.Block) int64 {
 
 // grant is a block that a subscriber may use once its record is accepted.
 type grant struct {
-	block  portblock.Block
-	lease  alloc.Lease
-	leased bool      // the lease is new with this grant
-	at     time.Time // when the block was taken, by the pool's clock: the time of its record
+	block    portblock.Block
+	lease    alloc.Lease
+	leased   bool                // the lease is new with this grant
+	reserved *portblock.Reserved // ports of the block that are nobody's
+	at       time.Time           // when the block was taken, by the pool's clock: the time of its record
 }
 
 // take takes a block for a subscriber: on the address that it is paired with,
@@ -215,6 +217,7 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 		var err error
 		g.block, err = a.TakeBlockOf(uint64(shard)+1, want, now)
 		if err == nil {
+			g.reserved = a.Reserved()
 			p.prepareOwner(g.block)
 			p.held += p.unitsOf(g.block)
 		}
@@ -318,6 +321,9 @@ func (p *pool) address(place uint32) *portblock.Address {
 	a := p.addresses[place]
 	if a == nil {
 		a = p.layout.NewAddress(place)
+		if r := p.reservedAt(place / uint32(p.selection.classes())); r != nil {
+			_, _ = a.SetReserved(r, nil, p.now) // of this layout: cannot fail
+		}
 		p.addresses[place] = a
 	}
 	return a

@@ -247,7 +247,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		sub.lease = g.lease
 	}
 	s.counts.allocated++
-	if sub.holding.AddBlock(g.block, s.now) != nil {
+	if sub.holding.AddBlockReserved(g.block, g.reserved, s.now) != nil {
 		// The holding asked for the block a moment ago and blocks change under
 		// grants alone, so this is not reached; the block would go back as any other.
 		a.released()

@@ -12,6 +12,8 @@ type Stats struct {
 	Sessions, SessionsCreated uint64
 	// Mappings live now, and made since the start.
 	Mappings, MappingsCreated uint64
+	// StaticSessions of Static, Peerings and Protocols live now, and made since the start.
+	StaticSessions, StaticSessionsCreated uint64
 	// Subscribers that hold a block now.
 	Subscribers uint64
 	// BlocksAllocated and BlocksReleased since the start.
@@ -80,6 +82,9 @@ func (e *Engine) Stats() Stats {
 		t.EventsLost += s.notes.lost
 		s.notes.mu.Unlock()
 	}
+	e.statics.mu.Lock()
+	t.StaticSessions, t.StaticSessionsCreated = uint64(e.statics.flows.Len()), e.statics.made
+	e.statics.mu.Unlock()
 	e.frags.mu.Lock()
 	t.Datagrams = uint64(len(e.frags.byID))
 	for _, d := range e.frags.byID {

@@ -31,6 +31,7 @@ type subscriber struct {
 	sessions int
 	index    uint32      // in the shard's registry
 	blocks   []heldBlock // those of holding
+	others   int         // sessions of protocols without ports
 	high     bool        // its ports have passed the high mark
 	account  *account    // of the internal address, in all pools
 }
@@ -55,7 +56,7 @@ func (s *subscriber) placeOf(l *portblock.Layout, port uint16) mapping.Place {
 
 // idle reports whether the subscriber holds nothing any more.
 func (s *subscriber) idle() bool {
-	return s.holding.Blocks() == 0 && (s.fixed == nil || s.fixed.inUse() == 0)
+	return s.others == 0 && s.holding.Blocks() == 0 && (s.fixed == nil || s.fixed.inUse() == 0)
 }
 
 // record returns a block record of the subscriber. Used and Max count blocks.

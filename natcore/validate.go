@@ -95,6 +95,7 @@ func (t *Timeouts) complete(f *faults) {
 		{"TCPEstablished", &t.TCPEstablished, 7440 * time.Second, 7440 * time.Second, time.Second, "RFC 5382 REQ-5"},
 		{"TCPOpening", &t.TCPOpening, 240 * time.Second, time.Second, time.Second, "RFC 7857 section 2.1"},
 		{"TCPClosing", &t.TCPClosing, 240 * time.Second, 240 * time.Second, time.Second, "RFC 7857 section 2.1"},
+		{"Other", &t.Other, 300 * time.Second, 120 * time.Second, time.Second, "as RFC 4787 REQ-5"},
 		{"Fragment", &t.Fragment, 10 * time.Second, 2 * time.Second, 2 * time.Second, "RFC 6146 section 4"},
 	} {
 		if *v.value == 0 {
@@ -122,6 +123,9 @@ func (l *Limits) complete(f *faults) {
 		{"Subscribers", &l.Subscribers, 1 << 20},
 		{"Sessions", &l.Sessions, 1 << 24},
 		{"SessionsPerSubscriber", &l.SessionsPerSubscriber, 1 << 14},
+		{"StaticSessions", &l.StaticSessions, 1 << 20},
+		{"ProtocolSessions", &l.ProtocolSessions, 1 << 16},
+		{"ProtocolSessionsPerSubscriber", &l.ProtocolSessionsPerSubscriber, 64},
 		{"Fragments", &l.Fragments, 1 << 16},
 		{"FragmentBytes", &l.FragmentBytes, 4 << 20},
 	} {

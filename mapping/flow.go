@@ -1,0 +1,329 @@
+package mapping
+
+import (
+	"time"
+)
+
+// Header is what translation may change of a packet, and where the packet is seen: on its way in or on
+// its way out. It is comparable.
+//
+// Ports are those of TCP and UDP. An ICMP query's identifier stands in the place of the port of the end
+// that asks: in SrcPort of a request, in DstPort of a reply. Other protocols have no ports.
+type Header struct {
+	Src, Dst         uint32
+	SrcPort, DstPort uint16
+	// Realm is the internal realm in which the packet is seen; it counts where External is false.
+	Realm uint16
+	Proto uint8
+	// External says that the packet is seen in the external realm.
+	External bool
+}
+
+// Reverse returns the header of an answer.
+func (h Header) Reverse() Header {
+	h.Src, h.Dst, h.SrcPort, h.DstPort = h.Dst, h.Src, h.DstPort, h.SrcPort
+	return h
+}
+
+// flowKey is a Header in 16 bytes without padding.
+type flowKey struct{ hi, lo uint64 }
+
+func (h Header) pack() flowKey {
+	k := flowKey{
+		uint64(h.Src)<<32 | uint64(h.Dst),
+		uint64(h.SrcPort)<<48 | uint64(h.DstPort)<<32 | uint64(h.Realm)<<16 | uint64(h.Proto)<<8,
+	}
+	if h.External {
+		k.lo |= 1
+	}
+	return k
+}
+
+func (k flowKey) unpack() Header {
+	return Header{
+		Src: uint32(k.hi >> 32), Dst: uint32(k.hi), SrcPort: uint16(k.lo >> 48), DstPort: uint16(k.lo >> 32),
+		Realm: uint16(k.lo >> 16), Proto: uint8(k.lo >> 8), External: k.lo&1 != 0,
+	}
+}
+
+// Flow is a session whose ends may both be translated (twice NAT, RFC 2663 section 4.3): what its packets look like
+// on both sides.
+type Flow struct {
+	// In is the header of the first end's packets as they come, Out the one with which they leave. Answers come as
+	// Out.Reverse() and leave as In.Reverse().
+	In, Out Header
+	// Owner and Note are the caller's.
+	Owner, Note uint32
+	// Phase takes the first end for the internal one.
+	Phase Phase
+	// Answered says that the second end has sent a packet.
+	Answered bool
+	LastSeen Tick
+}
+
+// FlowPolicy says what keeps a flow alive.
+type FlowPolicy uint8
+
+const (
+	// RefreshByAnswers lets packets of the second end restart the idle time, as those of the first end always do.
+	RefreshByAnswers FlowPolicy = 1 << iota
+	// Unsolicited marks a flow that the external end began: until it is answered, it ends after UnansweredIdle.
+	Unsolicited
+
+	flowAnswered
+	flowLive
+)
+
+// UnansweredIdle bounds the idle time of a flow that a stranger began and that nobody has answered: what it
+// holds is free again soon.
+const UnansweredIdle = 30 * time.Second
+
+// Flows holds flows in both directions: a packet of either one finds its flow by one look-up. It keeps no pointers per flow and
+// grows without a stop. It is not for concurrent use.
+//
+//	bytes    64 a flow and about 48 for its two index entries
+type Flows struct {
+	index  map[flowKey]uint32 // slot and direction
+	slots  [][]flow
+	free   []uint32
+	idle   [phases]Tick
+	cursor uint32
+	origin int64 // Unix time in milliseconds of tick 0
+	latest int64 // what Advance last returned, before it became a Tick
+}
+
+// flow is a slot.
+type flow struct {
+	keys        [2]flowKey // of the packets of each end as they come
+	seen        Tick
+	sent        [2]uint32 // the sequence number behind what each end has sent
+	owner, note uint32
+	state       uint8
+	flags       FlowPolicy
+}
+
+// flowsPerChunk is the number of slots that are allocated together.
+const flowsPerChunk = 1024
+
+// NewFlows returns an empty table. other is the idle time of protocols without ports.
+func NewFlows(idle Timeouts, other time.Duration, now time.Time) *Flows {
+	return &Flows{
+		index: map[flowKey]uint32{}, origin: now.UnixMilli(),
+		idle: [phases]Tick{
+			Active: ticks(idle.UDP), Query: ticks(idle.ICMP), Opening: ticks(idle.TCPOpening),
+			Established: ticks(idle.TCPEstablished), FinInternal: ticks(idle.TCPEstablished),
+			FinRemote: ticks(idle.TCPEstablished), Closing: ticks(idle.TCPClosing), Reset: ticks(idle.TCPClosing), Other: ticks(other),
+		},
+	}
+}
+
+// Advance sets the clock as Table.Advance does: never back, and by no more than MaxIdle and a tick.
+func (f *Flows) Advance(now time.Time) Tick {
+	const most = int64(MaxIdle/time.Millisecond) + 1
+	ahead := now.UnixMilli() - f.origin - f.latest
+	if ahead > most {
+		f.origin += ahead - most
+		ahead = most
+	}
+	f.latest += max(ahead, 0)
+	return Tick(f.latest)
+}
+
+// Len returns the number of flows.
+func (f *Flows) Len() int { return len(f.index) / 2 }
+
+func (f *Flows) at(slot uint32) *flow { return &f.slots[slot/flowsPerChunk][slot%flowsPerChunk] }
+
+// Pass looks up the flow of a packet by its header as it comes, and returns the header with which it leaves, and the
+// flow's owner. It restarts the idle time and tracks the TCP state; seg counts for TCP only. A flow whose idle time is
+// over is not found.
+func (f *Flows) Pass(h Header, seg *Segment, now Tick) (out Header, owner uint32, ok bool) {
+	at, ok := f.index[h.pack()]
+	if !ok {
+		return Header{}, 0, false
+	}
+	s, end := f.at(at>>1), at&1
+	if f.over(s, now) {
+		return Header{}, 0, false
+	}
+	refresh := end == 0 || s.flags&RefreshByAnswers != 0
+	if h.Proto == protoTCP {
+		fitted := s.track(seg, end, now)
+		refresh = refresh && seg.Flags&FlagRST == 0 && (end == 0 || fitted)
+	}
+	if end == 1 {
+		s.flags |= flowAnswered
+	}
+	if refresh && refreshes(s.state) {
+		s.seen = now
+	}
+	return s.keys[1-end].unpack().Reverse(), s.owner, true
+}
+
+// Peek is Pass for a packet that changes nothing: one that an ICMP error quotes (RFC 5508 REQ-6).
+func (f *Flows) Peek(h Header, now Tick) (out Header, owner uint32, ok bool) {
+	at, ok := f.index[h.pack()]
+	if !ok || f.over(f.at(at>>1), now) {
+		return Header{}, 0, false
+	}
+	return f.at(at >> 1).keys[1-at&1].unpack().Reverse(), f.at(at >> 1).owner, true
+}
+
+const protoTCP, protoICMP, protoUDP = 6, 1, 17
+
+// Open enters a flow that begins with a packet that comes as in and leaves as out. It returns false, and changes
+// nothing, when packets of either end belong to another flow: Close removes that one if it is over.
+func (f *Flows) Open(w *Flow, policy FlowPolicy, seg *Segment, now Tick) bool {
+	keys := [2]flowKey{w.In.pack(), w.Out.Reverse().pack()}
+	if _, taken := f.index[keys[0]]; taken || keys[0] == keys[1] {
+		return false
+	}
+	if _, taken := f.index[keys[1]]; taken {
+		return false
+	}
+	s := flow{keys: keys, seen: now, owner: w.Owner, note: w.Note, flags: policy&(RefreshByAnswers|Unsolicited) | flowLive}
+	switch w.In.Proto {
+	case protoTCP:
+		s.state, s.sent[0] = opened(seg.Flags), seg.end()
+		s.sent[1] = seg.Ack
+	case protoUDP:
+		s.state = uint8(Active)
+	case protoICMP:
+		s.state = uint8(Query)
+	default:
+		s.state = uint8(Other)
+	}
+	var slot uint32
+	if n := len(f.free); n > 0 {
+		slot, f.free = f.free[n-1], f.free[:n-1]
+	} else {
+		slot = uint32(len(f.slots)) * flowsPerChunk
+		f.slots = append(f.slots, make([]flow, flowsPerChunk))
+		for i := uint32(flowsPerChunk - 1); i > 0; i-- {
+			f.free = append(f.free, slot+i)
+		}
+	}
+	*f.at(slot) = s
+	f.index[keys[0]], f.index[keys[1]] = slot<<1, slot<<1|1
+	return true
+}
+
+// Taken reports whether a packet with this header belongs to a flow, be it over or not.
+func (f *Flows) Taken(h Header) bool {
+	_, taken := f.index[h.pack()]
+	return taken
+}
+
+// Close removes the flow that a packet with this header belongs to, whether it is over or not.
+func (f *Flows) Close(h Header) (Flow, bool) {
+	at, ok := f.index[h.pack()]
+	if !ok {
+		return Flow{}, false
+	}
+	return f.drop(at >> 1), true
+}
+
+// CloseOver is Close for a flow whose idle time is over; another one stays.
+func (f *Flows) CloseOver(h Header, now Tick) (Flow, bool) {
+	at, ok := f.index[h.pack()]
+	if !ok || !f.over(f.at(at>>1), now) {
+		return Flow{}, false
+	}
+	return f.drop(at >> 1), true
+}
+
+func (f *Flows) drop(slot uint32) Flow {
+	s := f.at(slot)
+	w := s.flow()
+	delete(f.index, s.keys[0])
+	delete(f.index, s.keys[1])
+	*s = flow{}
+	f.free = append(f.free, slot)
+	return w
+}
+
+// over reports whether the idle time of a flow is over.
+func (f *Flows) over(s *flow, now Tick) bool {
+	idle := f.idle[s.state&phaseMask]
+	if s.flags&(Unsolicited|flowAnswered) == Unsolicited {
+		idle = min(idle, Tick(UnansweredIdle/time.Millisecond))
+	}
+	return int32(now-s.seen) >= int32(idle)
+}
+
+// Expire inspects the next slots, up to budget, removes the flows whose idle time is over and appends them to dst. It
+// reports whether it came to the last slot; the next call starts over.
+func (f *Flows) Expire(now Tick, budget int, dst []Flow) (ended []Flow, round bool) {
+	for ; budget > 0; budget-- {
+		if f.cursor == uint32(len(f.slots))*flowsPerChunk {
+			f.cursor = 0
+			return dst, true
+		}
+		if s := f.at(f.cursor); s.flags&flowLive != 0 && f.over(s, now) {
+			dst = append(dst, f.drop(f.cursor))
+		}
+		f.cursor++
+	}
+	return dst, false
+}
+
+// Append appends the flows of one part of the table to dst and returns where the next call goes on, or -1 at the end. Start with 0.
+func (f *Flows) Append(dst []Flow, part int) (flows []Flow, next int) {
+	if part < 0 || part >= len(f.slots) {
+		return dst, -1
+	}
+	for i := range f.slots[part] {
+		if s := &f.slots[part][i]; s.flags&flowLive != 0 {
+			dst = append(dst, s.flow())
+		}
+	}
+	if part++; part == len(f.slots) {
+		part = -1
+	}
+	return dst, part
+}
+
+func (s *flow) flow() Flow {
+	return Flow{
+		In: s.keys[0].unpack(), Out: s.keys[1].unpack().Reverse(), Owner: s.owner, Note: s.note,
+		Phase: Phase(s.state & phaseMask), Answered: s.flags&flowAnswered != 0, LastSeen: s.seen,
+	}
+}
+
+// track follows the TCP connection, with the first end in the internal one's place, and reports whether the segment
+// fits the connection: Table's rules, on one record.
+func (s *flow) track(seg *Segment, end uint32, now Tick) (fitted bool) {
+	fromRemote := end == 1
+	next := s.sent[end]
+	if !fits(s.state, seg, next, fromRemote) {
+		return false
+	}
+	known, begun := uint8(knownInternal), uint8(ackInternal)
+	if fromRemote {
+		known, begun = knownRemote, ackRemote
+	}
+	state, flags := s.state, seg.Flags
+	restart := reopens(state, flags, fromRemote)
+	switch phase := Phase(state & phaseMask); {
+	case phase == Opening && restart && seg.end() != next:
+		state = opened(flags) // another SYN: what was seen before is of another connection
+	case phase == Reset && restart && state&(known|begun) == known && inWindow(seg.Seq, next):
+		flags &^= FlagSYN // a late SYN of the same connection, as good as any other segment
+		restart = false
+	}
+	if restart || state&known == 0 || int32(seg.end()-next) > 0 {
+		s.sent[end] = seg.end()
+	}
+	changed := advance(state, flags, fromRemote)
+	if s.state&phaseMask != changed&phaseMask {
+		s.seen = now // an event of the connection as a whole, whoever sent the segment
+	}
+	s.state = changed
+	return true
+}
+
+// Outside returns the header as the external realm sees it.
+func (h Header) Outside() Header {
+	h.Realm, h.External = 0, true
+	return h
+}
