@@ -74,10 +74,13 @@ func (r *records) fault(format string, args ...any) {
 	}
 }
 
-// take reads one line.
+// take reads one line. Only blocks count.
 func (r *records) take(line []byte, start time.Time) {
 	var v record
 	err := json.Unmarshal(line, &v)
+	if err == nil && v.Kind != "" && v.Kind != "block-allocated" && v.Kind != "block-released" {
+		return // an event, such as that ports are exhausted
+	}
 	client, err2 := address(v.Subscriber)
 	external, err3 := address(v.External)
 	if err != nil || err2 != nil || err3 != nil || v.First > v.Last {
