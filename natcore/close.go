@@ -116,6 +116,7 @@ func (e *Engine) abandon(s *shard, why logging.Reason) {
 		s.leave(sub)
 	}
 	clear(s.accounts)
+	clear(s.uses[:])
 	for _, r := range e.quotas.Load().realms {
 		for sp := range r.ports {
 			r.ports[sp].Store(0)

@@ -84,6 +84,7 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Ended) {
 	b, _ := s.table.Block(ended.At.Block)
 	sub := s.list.at(b.Owner)
 	sub.sessions--
+	s.uses[sub.key.pool].sessions--
 	sub.account.closed(ended.Space)
 	e.sessionEvent(s, logging.SessionDeleted, int(sub.key.pool), &ended.Session)
 	e.sessions.Add(-1)
@@ -105,6 +106,7 @@ func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
 func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port uint16) {
 	e.returnPort(s, sub, space, port)
 	sub.account.unmapped(space)
+	s.uses[sub.key.pool].mappings--
 }
 
 // returnPort gives a port back to where it came from. The caller holds mu.

@@ -30,6 +30,15 @@ func (e *Engine) CheckInvariants() error {
 			return err
 		}
 	}
+	for _, s := range e.shards {
+		var of poolUse
+		for _, u := range s.uses {
+			of.sessions, of.mappings = of.sessions+u.sessions, of.mappings+u.mappings
+		}
+		if of.sessions != s.table.Sessions() || of.mappings != s.table.Mappings() {
+			return fmt.Errorf("natcore: shard %d counts %v by pool, its table has %d sessions and %d mappings", s.index, of, s.table.Sessions(), s.table.Mappings())
+		}
+	}
 	if err := e.checkRealms(); err != nil {
 		return err
 	}

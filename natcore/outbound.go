@@ -251,6 +251,7 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		return external, ReasonNone
 	}
 	s.counts.mappings++
+	s.uses[key.pool].mappings++
 	return m.External, ReasonNone
 }
 
@@ -305,6 +306,7 @@ func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened 
 		s.table.Permit(o.space, external, o.remote.Addr, o.key.class)
 	}
 	sub.sessions++
+	s.uses[o.key.pool].sessions++
 	s.counts.sessions++
 	e.sessionEvent(s, logging.SessionCreated, int(o.key.pool), &session)
 	return true, ReasonNone

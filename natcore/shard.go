@@ -33,6 +33,7 @@ type shard struct {
 	now       time.Time // the latest seen: time never runs backwards in here
 	tick      mapping.Tick
 	counts    counters
+	uses      [maxPools]poolUse
 	ended     mapping.Sweep // scratch of Expire
 	idle      []portblock.Block
 	pending   []release    // blocks whose release the log has not accepted yet, guarded by grants
@@ -48,6 +49,9 @@ type counters struct {
 	allocated, released         uint64
 	recordsRefused, recordsLost uint64
 }
+
+// poolUse is what a shard's subscribers have of a pool.
+type poolUse struct{ sessions, mappings int }
 
 // release is a block on its way from a subscriber back to the pool.
 type release struct {

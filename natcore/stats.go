@@ -39,12 +39,15 @@ type Stats struct {
 // PoolStats is the state of one pool.
 type PoolStats struct {
 	Name string
-	// Addresses of the pool, and those that serve a subscriber now.
-	Addresses, AddressesInUse uint64
+	// Addresses of the pool, those that serve a subscriber now, those that take a further one, and those
+	// that are being withdrawn (Engine.Reconfigure).
+	Addresses, AddressesInUse, AddressesOpen, AddressesDrained uint64
 	// Blocks by state. Free counts the blocks of all addresses.
 	BlocksFree, BlocksHeating, BlocksCooling uint64
 	// Subscribers that are paired with an address of the pool.
 	Subscribers uint64
+	// Sessions and Mappings to addresses of the pool.
+	Sessions, Mappings uint64
 }
 
 // Stats sums up all shards and pools. It takes each one's lock for a moment, so
@@ -97,8 +100,14 @@ func (e *Engine) Stats() Stats {
 	t.SYNsHeld = uint64(len(e.outbox.syns.queue))
 	e.outbox.mu.Unlock()
 	now := time.UnixMilli(e.clock.Load())
-	for _, p := range e.all() {
-		t.Pools = append(t.Pools, p.stats(now))
+	for i, p := range e.all() {
+		st := p.stats(now)
+		for _, s := range e.shards {
+			s.mu.Lock()
+			st.Sessions, st.Mappings = st.Sessions+uint64(s.uses[i].sessions), st.Mappings+uint64(s.uses[i].mappings)
+			s.mu.Unlock()
+		}
+		t.Pools = append(t.Pools, st)
 	}
 	return t
 }
@@ -109,6 +118,7 @@ func (p *pool) stats(now time.Time) PoolStats {
 	c := p.alloc.Counts()
 	st := PoolStats{
 		Name: p.cfg.Name, Addresses: c.Addresses, AddressesInUse: c.Addresses - c.Whole, Subscribers: c.Leases,
+		AddressesOpen: c.Open, AddressesDrained: c.Drained,
 	}
 	if p.layout == nil {
 		return st

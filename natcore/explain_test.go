@@ -1,0 +1,139 @@
+package natcore_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/mapping/deterministic"
+	"github.com/blocknat/blocknat/natcore"
+	"github.com/blocknat/blocknat/portblock"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// TestExplain: the answer names the limit, its numbers, who holds what, and what would help.
+func TestExplain(t *testing.T) {
+	ask := func(n *nat, src, dst netip.AddrPort) natcore.Explanation {
+		return n.Explain(natcore.Question{Internal: src, Remote: dst, Protocol: 17}, n.now)
+	}
+	t.Run("quota", func(t *testing.T) {
+		n := newNAT(t, quotas(natcore.Quotas{
+			Subscriber: natcore.Quota{Sessions: 3, MappingRate: natcore.Rate{PerSecond: 2}},
+			Realms:     map[natcore.Realm]natcore.Quota{0: {Ports: 100}},
+		}))
+		a := ask(n, a40000, s1p1)
+		require.Equal(t, natcore.ReasonNone, a.Reason)
+		require.Empty(t, a.Advice)
+		require.Equal(t, "cgn", a.Pool)
+		n.out(t, udp, a40000, s1p1)
+		n.out(t, udp, endpoint(hostA, 40001), s1p1)
+		require.Equal(t, natcore.ReasonNone, ask(n, a40000, s2p1).Reason, "the mapping is there")
+		a = ask(n, endpoint(hostA, 1), s1p1)
+		require.Equal(t, natcore.ReasonMappingRate, a.Reason)
+		require.Equal(t, 500*time.Millisecond, a.RetryAfter)
+		require.Contains(t, a.Limits, natcore.Limit{Name: "the subscriber's quota, MappingRate", Used: 2, Max: 2})
+		require.Contains(t, a.Limits, natcore.Limit{Name: "Quotas.Realms[0].Ports", Used: 2, Max: 100})
+		n.out(t, udp, a40000, s2p1)
+		a = ask(n, a40000, endpoint(server2, 9))
+		require.Equal(t, natcore.ReasonSessionLimit, a.Reason)
+		require.NotEmpty(t, a.Advice)
+		for _, l := range a.Limits {
+			require.Equal(t, l.Name == "the subscriber's quota, Sessions", l.Full(), l)
+		}
+		require.Equal(t, natcore.ReasonNone, ask(n, a40000, s1p1).Reason, "the session is there")
+	})
+	t.Run("holders", func(t *testing.T) {
+		n := newNAT(t, small(1024, 1024+16*4-1, 16), func(c *natcore.Config) { c.Pools[0].Addresses = alloc.MustParseRanges("203.0.113.5") })
+		for i := range 48 {
+			n.out(t, udp, endpoint(hostA, 1+i), s1p1)
+		}
+		for i := range 16 {
+			n.out(t, udp, endpoint(hostB, 1+i), s1p1)
+		}
+		a := ask(n, endpoint(hostB, 99), s1p1)
+		require.Equal(t, natcore.ReasonBlocksExhausted, a.Reason)
+		require.Equal(t, portblock.BlockCounts{Heating: 4, Unusable: a.Blocks.Unusable, LargestFreeRun: 0, RefusedNoBlock: a.Blocks.RefusedNoBlock}, a.Blocks)
+		require.Len(t, a.Holders, 2)
+		require.Equal(t, hostA, a.Holders[0].Internal)
+		require.Equal(t, 3, a.Holders[0].Blocks)
+		require.Equal(t, 1, a.Holders[1].Blocks)
+		require.Contains(t, a.Limits, natcore.Limit{Name: `blocks of pool "cgn"`, Used: 4, Max: 4})
+		require.Equal(t, []netip.Addr{hostA, hostB}, []netip.Addr{n.Top(5, natcore.ByPorts)[0].Internal, n.Top(5, natcore.BySessions)[1].Internal})
+		require.Len(t, n.Top(1, natcore.ByBlocks), 1)
+	})
+	t.Run("rules", func(t *testing.T) {
+		n := newNAT(t, func(c *natcore.Config) {
+			c.Rules = []natcore.Rule{{Remote: netip.PrefixFrom(server2, 32), Action: natcore.Refuse}, {Internal: netip.PrefixFrom(hostA, 32), Pool: "cgn"}}
+		})
+		require.Equal(t, natcore.ReasonRuleDrop, ask(n, a40000, s2p1).Reason)
+		require.Equal(t, natcore.ReasonNoRule, ask(n, endpoint(hostB, 1), s1p1).Reason)
+		require.Equal(t, natcore.ReasonMalformed, ask(n, netip.MustParseAddrPort("[2001:db8::1]:1"), s1p1).Reason)
+		n.Stop()
+		require.Equal(t, natcore.ReasonStopped, ask(n, a40000, s1p1).Reason)
+		require.Len(t, natcore.Reasons(), len(natcore.Reasons()))
+	})
+}
+
+// TestExplainIsRight holds the answer against what a packet then meets, over pools of all kinds and limits of all sizes; to
+// ask changes nothing.
+func TestExplainIsRight(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		few := func(name string) int { return rapid.SampledFrom([]int{0, 0, 1, 3, 8, 20}).Draw(t, name) }
+		mode := rapid.SampledFrom([]string{"blocks", "one each", "map"}).Draw(t, "mode")
+		n := newNAT(t, func(c *natcore.Config) {
+			c.Quotas = natcore.Quotas{
+				Reserved: []natcore.Traffic{{RemotePort: 53}},
+				Subscriber: natcore.Quota{
+					Ports: few("ports"), Sessions: few("sessions"), Blocks: few("blocks"), MappingRate: natcore.Rate{PerSecond: few("rate")},
+				},
+				Realms: map[natcore.Realm]natcore.Quota{0: {Sessions: few("realm sessions"), Blocks: few("realm blocks"), SessionRate: natcore.Rate{PerSecond: few("realm rate")}}},
+			}
+			if q := &c.Quotas.Subscriber; q.Ports > 1 {
+				q.ReservePorts = 1
+			}
+			p := &c.Pools[0]
+			p.Blocks = portblock.Config{
+				BlockSize: 16, Ports: portblock.RangeOf(1024, 1024+16*4-1), MaxBlocks: rapid.IntRange(1, 3).Draw(t, "max blocks"),
+				MaxPortsTotal: few("max ports"), IdleTimeout: portblock.Off,
+			}
+			p.Blocks.MaxPorts[portblock.UDP] = few("max udp")
+			switch mode {
+			case "one each":
+				p.SubscribersPerAddress = 1
+			case "map":
+				m, err := deterministic.New(deterministic.Config{
+					Internal: deterministic.Spans("10.0.0.2-10.0.0.4"), External: deterministic.Spans("203.0.113.5"),
+					Reserved:     []portblock.Range{portblock.RangeOf(0, 1023), portblock.RangeOf(1152, 65535)},
+					SharingRatio: 4, DynamicFactor: 2,
+				})
+				require.NoError(t, err)
+				*p = natcore.PoolConfig{Name: "cgn", Map: m, Blocks: portblock.Config{BlockSize: 16, MaxBlocks: 2, IdleTimeout: portblock.Off}}
+			}
+			c.Limits.Subscribers = rapid.SampledFrom([]int{0, 2}).Draw(t, "subscribers")
+			c.Limits.SessionsPerSubscriber = rapid.SampledFrom([]int{0, 10}).Draw(t, "per subscriber")
+		})
+		for range rapid.IntRange(1, 100).Draw(t, "packets") {
+			n.wait(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 0, 200, 1000, 60_000, 200_000}).Draw(t, "ms")) * time.Millisecond)
+			if rapid.IntRange(0, 5).Draw(t, "expire") == 0 {
+				n.expire()
+			}
+			h := host(rapid.IntRange(2, 5).Draw(t, "host"))
+			for i := range rapid.SampledFrom([]int{1, 1, 18}).Draw(t, "burst") {
+				src := endpoint(h, 1+i+rapid.IntRange(0, 20).Draw(t, "port"))
+				dst := endpoint(server1, rapid.SampledFrom([]int{53, 80}).Draw(t, "remote"))
+				before := n.Stats()
+				a := n.Explain(natcore.Question{Internal: src, Remote: dst, Protocol: 17}, n.now)
+				after := n.Stats()
+				require.Equal(t, before.Pools[0].BlocksHeating, after.Pools[0].BlocksHeating)
+				require.Equal(t, before.Drops, after.Drops)
+				require.Equal(t, []uint64{before.SessionsCreated, before.MappingsCreated}, []uint64{after.SessionsCreated, after.MappingsCreated})
+				why := n.refusal(t, 0, udp, src, dst)
+				require.Equal(t, why, a.Reason, "%v > %v: %v", src, dst, a.Limits)
+				require.Equal(t, why == natcore.ReasonNone, a.Advice == "")
+			}
+		}
+		require.NoError(t, n.CheckInvariants())
+	})
+}
