@@ -10,7 +10,8 @@ import (
 var ErrFault = errors.New("disk: injected fault")
 
 // Faulty is a file system for tests that is full, or fails, when it is told to. It
-// is safe for concurrent use.
+// does not wait for a disk: Sync and SyncDir do nothing but fail. It is safe for
+// concurrent use.
 type Faulty struct {
 	FS
 
@@ -112,6 +113,14 @@ func (f *Faulty) Remove(name string) error {
 	return f.FS.Remove(name)
 }
 
+// SyncDir may fail as Sync does.
+func (f *Faulty) SyncDir(string) error {
+	if f.now().Sync {
+		return ErrFault
+	}
+	return nil
+}
+
 type faultyFile struct {
 	File
 	f *Faulty
@@ -140,5 +149,5 @@ func (g *faultyFile) Sync() error {
 	if g.f.now().Sync {
 		return ErrFault
 	}
-	return g.File.Sync()
+	return nil
 }

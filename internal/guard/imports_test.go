@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"mapping/rewrite":        {},
 	"mapping/rewrite/layers": {"mapping/rewrite"},
 	"logging/slogsink":       {"logging"},
+	"logging/spool":          {"logging", "internal/disk"},
 	"logging/filesink":       {"logging", "internal/disk"},
 	"logging/netsink":        {"logging", "logging/ipfix", "logging/syslog"},
 
