@@ -305,6 +305,13 @@ func TestFilesGone(t *testing.T) {
 	require.EqualValues(t, 20, uint64(len(got))+s.Stats().Lost)
 	require.EqualValues(t, 1, got[0].Epoch)
 	require.EqualValues(t, 20, got[len(got)-1].Epoch)
+	s.Ack(12)
+	require.NoError(t, s.Close())
+	require.NoError(t, os.Remove(filepath.Join(dir, "acked")))
+	s = open(t, dir, c)
+	got, _ = rest(t, s)
+	require.LessOrEqual(t, got[0].Epoch, uint64(13))
+	require.Zero(t, s.Stats().Lost, "files that were removed because all in them was acked are not lost")
 	require.NoError(t, s.Close())
 }
 
