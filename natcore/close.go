@@ -58,7 +58,7 @@ func (e *Engine) Close(now time.Time) error {
 	e.sessions.Store(0)
 	e.subscribers.Store(0)
 	unlock()
-	e.frags.forget()
+	e.frags.clear()
 	left := &CloseError{}
 	for _, s := range e.shards {
 		s.grants.Lock()
@@ -155,12 +155,3 @@ func (e *Engine) lockShards() (unlock func()) {
 
 // time returns the engine's clock.
 func (e *Engine) time() time.Time { return time.UnixMilli(e.clock.Load()) }
-
-// forget drops all fragments.
-func (f *fragments) forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.byID)
-	clear(f.ready)
-	f.queue, f.ready, f.held = nil, nil, 0
-}

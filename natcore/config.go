@@ -215,10 +215,15 @@ type Limits struct {
 	// ProtocolSessions bounds the sessions of all Protocols, default 65,536, and ProtocolSessionsPerSubscriber those of one
 	// subscriber in one pool, default 64.
 	ProtocolSessions, ProtocolSessionsPerSubscriber int
-	// Fragments is the number of fragmented datagrams followed at a time: default 65,536 (RFC 4787 REQ-14a).
+	// Fragments is the number of fragmented datagrams followed at a time: default 65,536 (RFC 4787 REQ-14a). Those whose first
+	// fragment has not come have half of it.
 	Fragments int
 	// FragmentBytes bounds the memory of fragments that wait for their first one or for Drain, 64 bytes each and their length: default 4 MiB.
 	FragmentBytes int
+	// FragmentsPerSubscriber and FragmentBytesPerSubscriber bound the same for each internal host, of what it sends and gets, and for
+	// each remote address, of what it sends before the first fragment tells for whom. Default: a sixteenth of the whole,
+	// at least 64 datagrams and 256 KiB, and no more than the whole.
+	FragmentsPerSubscriber, FragmentBytesPerSubscriber int
 }
 
 // LogPolicy says what happens when the log refuses a record.

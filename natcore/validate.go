@@ -136,6 +136,21 @@ func (l *Limits) complete(f *faults) {
 			f.add("Limits."+v.name, *v.value, "must not be negative; zero means the default")
 		}
 	}
+	for _, v := range []struct {
+		name         string
+		value        *int
+		total, least int
+	}{
+		{"FragmentsPerSubscriber", &l.FragmentsPerSubscriber, l.Fragments, 64},
+		{"FragmentBytesPerSubscriber", &l.FragmentBytesPerSubscriber, l.FragmentBytes, 1 << 18},
+	} {
+		if *v.value == 0 {
+			*v.value = min(v.total, max(v.total/16, v.least))
+		}
+		if *v.value < 0 {
+			f.add("Limits."+v.name, *v.value, "must not be negative; zero means the default")
+		}
+	}
 }
 
 // completePools checks the pools. Whether their addresses overlap is found by newExternals.
