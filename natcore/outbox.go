@@ -36,7 +36,7 @@ func (o *outbox) init(c *ICMPConfig, key uint64) {
 		switch r {
 		case ReasonAddressesExhausted, ReasonBlocksExhausted, ReasonBlockLimit, ReasonPortLimit, ReasonPortsResting,
 			ReasonSessionLimit, ReasonNotSubscriber, ReasonSubscriberLimit, ReasonLogRefused,
-			ReasonRealmLimit, ReasonSessionRate, ReasonMappingRate, ReasonReserved:
+			ReasonRealmLimit, ReasonSessionRate, ReasonMappingRate, ReasonReserved, ReasonConflict:
 			o.answers[r] = messages[c.Exhausted]
 		case ReasonNoRule, ReasonRuleDrop:
 			o.answers[r] = messages[c.Refused]
