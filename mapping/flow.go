@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -326,4 +327,26 @@ func (s *flow) track(seg *Segment, end uint32, now Tick) (fitted bool) {
 func (h Header) Outside() Header {
 	h.Realm, h.External = 0, true
 	return h
+}
+
+// CheckInvariants walks the table and reports the first contradiction: both keys of every flow lead to it, and nothing else
+// does. It is for tests.
+func (f *Flows) CheckInvariants() error {
+	live := 0
+	for n := range uint32(len(f.slots)) * flowsPerChunk {
+		s := f.at(n)
+		if s.flags&flowLive == 0 {
+			continue
+		}
+		live++
+		for end, key := range s.keys {
+			if at, ok := f.index[key]; !ok || at != n<<1|uint32(end) {
+				return fmt.Errorf("mapping: flow %v: its key %d leads elsewhere", s.keys[0].unpack(), end)
+			}
+		}
+	}
+	if len(f.index) != 2*live || live+len(f.free) != len(f.slots)*flowsPerChunk {
+		return fmt.Errorf("mapping: %d flows, %d keys and %d free slots of %d", live, len(f.index), len(f.free), len(f.slots)*flowsPerChunk)
+	}
+	return nil
 }

@@ -50,6 +50,10 @@ type SessionInfo struct {
 	Internal netip.AddrPort
 	External netip.AddrPort
 	Remote   netip.AddrPort
+	// Static is the name of the Static or the Peering that the session is of; empty for all others.
+	Static string
+	// Seen is what the internal host sees in the remote endpoint's place, where that is translated too.
+	Seen netip.AddrPort
 	// State is "udp", "icmp" or the TCP state (see mapping.Phase).
 	State string
 	// LastSeen is when the last packet came that kept the session alive.
@@ -74,13 +78,14 @@ func (e *Engine) Sessions() iter.Seq[SessionInfo] {
 				}
 			}
 		}
+		e.staticSessions(yield)
 	}
 }
 
 func sessionInfo(st *mapping.State, now time.Time, tick mapping.Tick) SessionInfo {
 	return SessionInfo{
 		Realm: Realm(st.Realm), Protocol: protocols[st.Space],
-		Internal: st.Internal.AddrPort(), External: st.External.AddrPort(), Remote: st.Remote.AddrPort(),
+		Internal: st.Internal.AddrPort(), External: st.External.AddrPort(), Remote: st.Remote.AddrPort(), Seen: st.Remote.AddrPort(),
 		State: st.Phase.String(), LastSeen: now.Add(time.Duration(int32(st.LastSeen-tick)) * time.Millisecond),
 	}
 }

@@ -48,7 +48,7 @@ func (e *Engine) CheckInvariants() error {
 	if n := e.subscribers.Load(); n != int64(subscribers) {
 		return fmt.Errorf("natcore: %d subscribers, counted %d", subscribers, n)
 	}
-	return nil
+	return e.checkFlows()
 }
 
 // held names a port space of a subscriber.

@@ -160,6 +160,8 @@ const (
 	// ReasonConflict: answers could not be told from those of another session, which has the same
 	// external address, protocol and remote endpoint.
 	ReasonConflict
+	// ReasonSourcesExhausted: no source address of the Static or the Peering has a port left.
+	ReasonSourcesExhausted
 
 	reasons = iota
 )
@@ -171,7 +173,7 @@ var reasonNames = [reasons]string{
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
 	"icmp error checksum", "fragment without first", "realm limit", "session rate", "mapping rate",
-	"rest is reserved", "stopped", "session conflict",
+	"rest is reserved", "stopped", "session conflict", "sources exhausted",
 }
 
 // String returns the reason in a few lower-case words, fit for a report.

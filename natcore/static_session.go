@@ -114,7 +114,7 @@ func (st *statics) open(w *mapping.Flow, s *static, own *sourceOwner, policy map
 		return ReasonConflict
 	}
 	if own != nil && !st.takeSource(w, own, tick) {
-		return ReasonPortLimit
+		return ReasonSourcesExhausted
 	}
 	st.closeOver(w.Out.Reverse(), tick)
 	if st.others.blocked(w.Out.Reverse()) || !st.flows.Open(w, policy, seg, tick) {
