@@ -1,0 +1,20 @@
+package natcore_test
+
+import (
+	"testing"
+
+	"github.com/blocknat/blocknat/natcore/nattest"
+	"github.com/blocknat/blocknat/natcore/nattest/blocknat"
+)
+
+// TestConformance runs the suite that any NAT can be put under.
+func TestConformance(t *testing.T) {
+	count := map[nattest.Outcome]int{}
+	for _, r := range nattest.Run(t, blocknat.Subject()) {
+		count[r.Outcome]++
+		if r.Level == nattest.Must && r.Outcome != nattest.Passed {
+			t.Errorf("%s is a MUST, and %v: %s", r.ID, r.Outcome, r.Detail)
+		}
+	}
+	t.Logf("%d rows: %v", len(nattest.Rows()), count)
+}
