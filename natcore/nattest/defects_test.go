@@ -109,7 +109,7 @@ func (n *refresher) Inbound(b []byte, now time.Time) []nattest.Packet {
 	return n.NAT.Inbound(b, now)
 }
 
-// evict forgets everybody when a packet gets no mapping.
+// evict forgets everybody when a packet does not leave.
 type evict struct {
 	nattest.NAT
 	fresh func() nattest.NAT
@@ -117,7 +117,8 @@ type evict struct {
 
 func (n *evict) Outbound(b []byte, now time.Time) []nattest.Packet {
 	copied := slices.Clone(b)
-	if got := n.NAT.Outbound(b, now); len(got) > 0 {
+	got := n.NAT.Outbound(b, now)
+	if slices.ContainsFunc(got, func(p nattest.Packet) bool { return !p.Inside }) {
 		return got
 	}
 	n.NAT = n.fresh()

@@ -34,13 +34,15 @@ func (s *stage) sameError(p, q *packet) {
 	s.require(len(q.payload) == len(p.payload), "the quote has %d bytes instead of %d", len(q.payload), len(p.payload))
 }
 
-// quotes requires that an error shows the packet as its sender wrote it. The TTL of the quote may be any.
+// quotes requires that an error shows the packet as its sender wrote it. The TTL of the quote may be any, and so may its
+// identification: a NAT that gives datagrams identifications of its own (RFC 7857 section 10) need not remember the others.
 func (s *stage) quotes(e, original *packet) {
 	want, got := original.bytes(), bytes.Clone(e.payload)
 	q, err := parse(got)
 	s.require(err == nil && q.headerOK, "the quoted header is wrong, or its checksum is")
 	want[8], got[8] = 0, 0
-	copy(got[10:12], want[10:12]) // with the TTL the checksum differs
+	copy(got[4:6], want[4:6])
+	copy(got[10:12], want[10:12]) // differs with them
 	want = want[:min(len(want), len(got))]
 	s.require(bytes.Equal(want, got[:len(want)]), "the quote is\n%x, its sender wrote\n%x", got[:len(want)], want)
 }

@@ -156,6 +156,19 @@ func tests7857() []test {
 			Row{"7857-16", Should, "9", "Ports of TCP are hard to guess too", TCP}, nil,
 			func(s *stage) { s.unpredictable(protoTCP) },
 		}, {
+			Row{"7857-17b", Must, "10", "Datagrams that may be fragmented never repeat an identification between two addresses, whoever sends them", Bytes}, nil,
+			func(s *stage) {
+				ids := map[uint16]netip.Addr{}
+				for i := range 300 {
+					p := s.udp(at(host(i%100), 5000), s1p1)
+					p.id = uint16(1 + i/100)
+					q := s.out(p)
+					other, taken := ids[q.id]
+					s.require(!taken, "datagrams of %v and %v have the identification %d", other, p.src.Addr(), q.id)
+					ids[q.id] = p.src.Addr()
+				}
+			},
+		}, {
 			Row{"7857-18", May, "11", "A query's mapping goes with its last session", Queries | Clock}, both(EndpointIndependent, EndpointIndependent),
 			func(s *stage) {
 				e := s.open(protoICMP, a40000, s1p1)

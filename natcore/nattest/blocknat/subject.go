@@ -16,8 +16,7 @@ import (
 // Subject returns the engine as a subject of the suite.
 func Subject() nattest.Subject {
 	return nattest.Subject{
-		New:   open,
-		Lacks: nattest.Answers,
+		New: open,
 		Deviates: map[string]string{
 			"4787-03a/low": "ports come from the blocks that a host holds: the class is kept where one of them has such a port",
 		},
