@@ -91,6 +91,7 @@ type Config struct {
 	OnError func(error)
 
 	manual bool // no goroutine: tests do the work of the background themselves
+	fanout int  // of merges; 0 means 8
 }
 
 // A ConfigError says what is wrong with a Config and what is right.
@@ -135,6 +136,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.MaxBytes < 0 {
 		errs = append(errs, &ConfigError{"MaxBytes", "must not be negative"})
+	}
+	if c.fanout == 0 {
+		c.fanout = fanout
 	}
 	if c.Now == nil {
 		c.Now = time.Now

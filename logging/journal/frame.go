@@ -32,7 +32,10 @@ const (
 	openMagic = "BNJOPN1\n"
 )
 
-// header is the beginning of every file.
+// header is the beginning of every file. It is there twice, because without
+// the id nothing of the file can be told from other bytes:
+//
+//	magic (8)  id (8)  first (8)  last (8)  CRC-32C of these (4)   and all again
 type header struct {
 	magic string
 	id    [8]byte
@@ -41,7 +44,10 @@ type header struct {
 	first, last uint64
 }
 
-const fileHeader = 36
+const (
+	headerSize = 36
+	fileHeader = 2 * headerSize
+)
 
 // wholeLog as last of a write-ahead log's header: all of the log before counts.
 const wholeLog = 1<<64 - 1
@@ -52,23 +58,25 @@ func (h *header) append(dst []byte) []byte {
 	dst = append(dst, h.id[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, h.first)
 	dst = binary.LittleEndian.AppendUint64(dst, h.last)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
+	return append(dst, dst[at:]...)
 }
 
-var errHeader = errors.New("its header is damaged")
+var errHeader = errors.New("journal: a file's header is damaged")
 
 func readHeader(r io.ReaderAt, magic string) (header, error) {
 	var b [fileHeader]byte
-	if n, err := r.ReadAt(b[:], 0); n < len(b) {
-		if err == io.EOF {
-			return header{}, errHeader
-		}
+	n, err := r.ReadAt(b[:], 0)
+	if n < len(b) && err != nil && err != io.EOF {
 		return header{}, err
 	}
-	if string(b[:8]) != magic || crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]) {
-		return header{}, errHeader
+	for at := 0; at+headerSize <= n; at += headerSize {
+		h := b[at : at+headerSize]
+		if string(h[:8]) == magic && crc32.Checksum(h[:32], castagnoli) == binary.LittleEndian.Uint32(h[32:]) {
+			return header{magic, [8]byte(h[8:16]), binary.LittleEndian.Uint64(h[16:]), binary.LittleEndian.Uint64(h[24:])}, nil
+		}
 	}
-	return header{magic, [8]byte(b[8:16]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])}, nil
+	return header{}, errHeader
 }
 
 // seed begins the checksum of every frame of the file.
@@ -103,7 +111,8 @@ type frameReader struct {
 	bufOff int64
 
 	damage []damaged
-	wasted int64
+	torn   int64
+	wasted int64 // bytes of payloads that were read in vain
 }
 
 // damaged is a run of bytes that is no frame.
@@ -167,45 +176,45 @@ func (f *frameReader) whole(off int64) ([]byte, error) {
 }
 
 // next returns the payload of the next frame and its offset, or io.EOF. The
-// payload is good until the next call. Damage on the way is noted; so is an
-// incomplete frame at the end, as far as torn tells.
+// payload is good until the next call. Damage on the way is noted. At the end,
+// torn tells how many bytes there are no whole frame; the reader stays before
+// them, in case the file grows.
 func (f *frameReader) next() (payload []byte, off int64, err error) {
-	b, err := f.whole(f.off)
+	from, at := f.off, f.off
+	b, err := f.whole(at)
+	for b == nil && err == nil {
+		at++
+		if f.wasted > searchFactor*(f.end+window) {
+			at = f.end
+		}
+		// Most bytes are not the mark, so the search looks for that first.
+		var head []byte
+		if head, err = f.bytes(at, frameHeader); err != nil {
+			break
+		}
+		if head == nil {
+			f.torn = max(f.end-from, 0)
+			return nil, 0, io.EOF
+		}
+		if head[7] == frameMark {
+			b, err = f.whole(at)
+		}
+	}
 	if err != nil {
 		return nil, 0, err
 	}
-	from := f.off
-	for b == nil {
-		if f.off >= f.end || f.wasted > searchFactor*(f.end+window) {
-			if from < f.end {
-				f.damage = append(f.damage, damaged{from, f.end})
-			}
-			f.off = f.end
-			return nil, 0, io.EOF
-		}
-		f.off++
-		// Most bytes are not the mark, so the search looks for that first.
-		mark, err := f.bytes(f.off, frameHeader)
-		if err != nil {
-			return nil, 0, err
-		}
-		if mark == nil {
-			f.off = f.end
-			continue
-		}
-		if mark[7] != frameMark {
-			continue
-		}
-		if b, err = f.whole(f.off); err != nil {
-			return nil, 0, err
-		}
+	if from < at {
+		f.damage = append(f.damage, damaged{from, at})
 	}
-	if from < f.off {
-		f.damage = append(f.damage, damaged{from, f.off})
+	f.off = at + int64(len(b))
+	return b[frameHeader:], at, nil
+}
+
+// grow takes up what was written to the file since.
+func (f *frameReader) grow(end int64) {
+	if end > f.end {
+		f.end, f.buf, f.torn = end, f.buf[:0], 0
 	}
-	off = f.off
-	f.off += int64(len(b))
-	return b[frameHeader:], off, nil
 }
 
 // A DamageError reports a part of a journal that cannot be read. What it says

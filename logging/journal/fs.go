@@ -65,12 +65,25 @@ func (d directory) Lock() (io.Closer, error) { return lock(d.path(lockName)) }
 type source struct {
 	io.ReaderAt
 	size int64
-	c    io.Closer
+	f    fs.File
 }
 
-func (s *source) Close() error { return s.c.Close() }
+func (s *source) Close() error { return s.f.Close() }
 
-// openSource opens a file of fsys. One that cannot be read at any place is read into memory.
+// length is the file's size now.
+func (s *source) length() (int64, error) {
+	if b, ok := s.ReaderAt.(memory); ok {
+		return int64(len(b)), nil
+	}
+	info, err := s.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// openSource opens a file of fsys. One that cannot be read at any place is read
+// into memory.
 func openSource(fsys fs.FS, name string) (*source, error) {
 	f, err := fsys.Open(name)
 	if err != nil {

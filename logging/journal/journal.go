@@ -53,6 +53,9 @@ type Journal struct {
 	workers sync.WaitGroup
 
 	upkeep sync.Mutex // one seals, merges and deletes at a time
+	// spoilt are segments with which no merge begins: it would be too large, or
+	// damaged ones stay as they are. upkeep guards it.
+	spoilt map[span]bool
 }
 
 // walFile is the write-ahead log that takes records.
@@ -111,7 +114,7 @@ func open(fsys filesystem, c Config) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{
-		c: c, fs: fsys, lock: l, cur: &batch{},
+		c: c, fs: fsys, lock: l, cur: &batch{}, spoilt: map[span]bool{},
 		kick: make(chan struct{}, 1), work: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	j.cond = sync.NewCond(&j.mu)

@@ -14,7 +14,8 @@ type walReader struct {
 	src    *source
 	h      header
 	frames *frameReader
-	told   int // damage of frames that was reported
+	told   int  // damage of frames that was reported
+	whole  bool // it is known where the log ends
 }
 
 // openWAL opens a write-ahead log. A log whose header is not whole yet holds
@@ -43,18 +44,31 @@ func (w *walReader) limit(end uint64) {
 	if end < uint64(w.frames.end) {
 		w.frames.end = int64(end)
 	}
+	w.whole = end != wholeLog
+}
+
+// grow takes up what was written to the log since.
+func (w *walReader) grow() error {
+	size, err := w.src.length()
+	if err == nil {
+		w.frames.grow(size)
+	}
+	return err
 }
 
 // next reads the next record, or returns io.EOF at the end of what is there.
-// What is damaged is passed over and reported to damage: not a record that the
-// end of the file cuts, which was never accepted or is just being written.
+// What is damaged is passed over and reported to damage. So is an incomplete
+// record at the end if the log is known to have been longer; otherwise it was never accepted,
+// or is just being written.
 func (w *walReader) next(r *logging.Record, damage func(*DamageError)) error {
 	for {
 		payload, off, err := w.frames.next()
 		for ; w.told < len(w.frames.damage); w.told++ {
-			if d := w.frames.damage[w.told]; d.to < w.frames.end || err == nil {
-				damage(&DamageError{File: w.name, From: d.from, To: d.to, What: "the records there are lost"})
-			}
+			d := w.frames.damage[w.told]
+			damage(&DamageError{File: w.name, From: d.from, To: d.to, What: "the records there are lost"})
+		}
+		if err == io.EOF && w.whole && w.frames.torn > 0 {
+			damage(&DamageError{File: w.name, From: w.frames.end - w.frames.torn, To: w.frames.end, What: "the records there are lost"})
 		}
 		if err != nil {
 			return err
@@ -66,33 +80,23 @@ func (w *walReader) next(r *logging.Record, damage func(*DamageError)) error {
 	}
 }
 
-// torn returns how many bytes at the end are no whole record.
-func (w *walReader) torn() int64 {
-	if n := len(w.frames.damage); n > 0 && w.frames.damage[n-1].to == w.frames.end {
-		return w.frames.end - w.frames.damage[n-1].from
+// endOf returns how much of a log counts, which the log of the next generation
+// knows if there is one.
+func endOf(fsys fs.FS, gen uint64) uint64 {
+	w, err := openWAL(fsys, gen+1)
+	if err != nil {
+		return wholeLog
 	}
-	return 0
-}
-
-// readWALs calls f for each record of the logs, which come in order.
-func readWALs(fsys fs.FS, gens []uint64, damage func(*DamageError), f func(gen uint64, r *logging.Record) error) error {
-	for i, gen := range gens {
-		if err := readWAL(fsys, gen, i+1 < len(gens) && gens[i+1] == gen+1, damage, func(r *logging.Record) error { return f(gen, r) }); err != nil {
-			return err
-		}
-	}
-	return nil
+	defer w.Close()
+	return w.h.last
 }
 
 // readWAL calls f for each record of one log; next says whether the log of the
-// next generation is there, which knows how much of this one counts.
+// next generation is there.
 func readWAL(fsys fs.FS, gen uint64, next bool, damage func(*DamageError), f func(r *logging.Record) error) error {
 	end := uint64(wholeLog)
 	if next {
-		if w, err := openWAL(fsys, gen+1); err == nil {
-			end = w.h.last
-			w.Close()
-		}
+		end = endOf(fsys, gen)
 	}
 	w, err := openWAL(fsys, gen)
 	if errors.Is(err, errHeader) {
