@@ -34,8 +34,6 @@ const (
 	hasHost
 	hasPool
 	hasDetail
-
-	allMembers = hasDetail<<1 - 1
 )
 
 // bit returns m if it is set in b, for flags of members.

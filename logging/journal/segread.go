@@ -185,7 +185,9 @@ func (nowhere) Sync() error                 { return nil }
 func (nowhere) Truncate(int64) error        { return nil }
 
 // before orders chunks by what they begin with.
-func (c *chunkRef) before(d *chunkRef) bool { return c.compareKey(d.family, d.ext, d.size, d.first) < 0 }
+func (c *chunkRef) before(d *chunkRef) bool {
+	return c.compareKey(d.family, d.ext, d.size, d.first) < 0
+}
 
 func (c *chunkRef) compareKey(f family, ext number, size uint8, first uint16) int {
 	if n := compareNumber(c.family, c.ext, f, ext); n != 0 {
@@ -304,29 +306,8 @@ func (g *segment) others(i int, sc *scratch, f func(*other)) error {
 	return nil
 }
 
-// find calls f for the rows that may have the port (any port if any is set), begin at or before last and
-// reach first or later. The row is good until f returns.
-func (g *segment) find(fam family, ext number, port uint16, any bool, first, last logging.Millis, sc *scratch, f func(*row)) error {
-	if g.sum.minFrom > last || !g.open && g.sum.maxReach < first {
-		return nil
-	}
-	for size := uint8(0); size <= 16; size++ {
-		if g.sum.sizes&(1<<size) == 0 {
-			continue
-		}
-		low, high := uint16(0), uint16(1<<16-1)
-		if !any {
-			high = port
-			low = uint16(max(0, int(port)-(1<<size-1)))
-		}
-		if err := g.findSize(fam, ext, size, low, high, first, last, sc, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// findSize is find for rows of one size class whose first port is low to high.
+// findSize calls f for the rows of a size class whose first port is low to
+// high, that begin at or before last and reach first or later. The row is good until f returns.
 func (g *segment) findSize(fam family, ext number, size uint8, low, high uint16, first, last logging.Millis, sc *scratch, f func(*row)) error {
 	refs := g.sum.chunks
 	// The chunk before the first one that begins at low or later may hold such rows too.
@@ -383,24 +364,4 @@ func (g *segment) scan(fam family, ext number, size uint8, low, high uint16, fir
 		f(&sc.r)
 	}
 	return true
-}
-
-// rows calls f for all rows in order until it returns false.
-func (g *segment) rows(sc *scratch, f func(*row) bool) error {
-	for i := range g.sum.chunks {
-		ok, err := g.chunk(i, sc)
-		if err != nil {
-			return err
-		}
-		for k := 0; ok && k < sc.c.n; k++ {
-			if sc.c.row(k, &sc.r) != nil {
-				g.lost(i)
-				break
-			}
-			if !f(&sc.r) {
-				return nil
-			}
-		}
-	}
-	return nil
 }
