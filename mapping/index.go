@@ -1,5 +1,7 @@
 package mapping
 
+import "math/bits"
+
 // index is an extendible hash table of records: the leading bits of a key's hash lead through a
 // directory to a segment, other bits to a group within it. A full segment grows or splits by itself,
 // so no insertion waits for a rehash of the whole table.
@@ -9,6 +11,8 @@ type index struct {
 	depth uint8  // at least 1
 	used  int
 	moved int // records that the last insertion moved
+	// removals counts what makes a place that was seen before worthless: records that went or moved.
+	removals uint32
 
 	hashes [groupsMax * groupSlots]uint64 // scratch of deal
 }
@@ -22,7 +26,9 @@ type door struct {
 
 func newIndex(key [24]byte) index {
 	s := newSegment(groupsMin, 0)
-	return index{hash: newHasher(key), dir: []door{{s, groupsMin}, {s, groupsMin}}, depth: 1}
+	h := newHasher(key)
+	// Removals count from a number that no other table counts from, so that nobody takes a place of one table for one of another.
+	return index{hash: h, dir: []door{{s, groupsMin}, {s, groupsMin}}, depth: 1, removals: uint32(h.k0)}
 }
 
 func (x *index) door(h uint64) *door { return &x.dir[h>>(64-x.depth&63)] }
@@ -35,12 +41,26 @@ func (x *index) hashOf(r *record) uint64 {
 	return x.hash.sum(r.inner, r.outer&keyMask)
 }
 
-// find returns the segment and slot of the record with the hash and key, or nil. The
+// find returns the segment and slot of the record with the hash and key, or nil; mask tells which bits of outer are key. The
 // record is there until it is removed or another one is inserted.
 func (x *index) find(h, inner, outer, mask uint64) (*segment, int) {
 	d := x.door(h)
-	if i := d.seg.find(h, inner, outer, mask, d.groups); i >= 0 {
-		return d.seg, i
+	s, groups := d.seg, d.groups
+	g, tag := home(h, groups), tagOf(h)
+	for range groups {
+		w := s.tags[g&(groupsMax-1)]
+		for m := matches(w, tag); m != 0; m &= m - 1 {
+			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
+			if r := &s.recs[i]; r.inner == inner && (r.outer^outer)&mask == 0 {
+				return s, i
+			}
+		}
+		if w&passedFlag == 0 {
+			return nil, 0
+		}
+		if g++; g == groups {
+			g = 0
+		}
 	}
 	return nil, 0
 }
@@ -62,10 +82,12 @@ func (x *index) insert(h uint64) (*segment, int) {
 func (x *index) remove(s *segment, slot int) {
 	s.vacate(x.hashOf(&s.recs[slot]), slot)
 	x.used--
+	x.removals++
 }
 
 // grow enlarges the segment that serves the hash, or splits it by the next bit of its records' hashes.
 func (x *index) grow(h uint64) {
+	x.removals++
 	old := x.door(h).seg
 	groups := old.groups * 2
 	switch old.groups {

@@ -59,7 +59,7 @@ func (t *Table) RestoreSession(v *SavedSession, now Tick) bool {
 	if !t.Open(&v.Session, v.Scope, &Segment{}, now) {
 		return false
 	}
-	s, i := t.session(innerOf(v.Realm, v.Internal), v.Space, v.Remote)
+	s, i := t.session(v.Realm, v.Space, v.Internal, v.Remote)
 	r := &s.recs[i]
 	r.setState(v.State)
 	r.out, r.in, r.sent, r.heard = v.Out, v.In, v.Sent, v.Heard
@@ -81,7 +81,7 @@ func (t *Table) Lifetime(realm uint16, space portblock.Space, internal, scope En
 
 // CloseOver is Close for a session whose idle time is over; any other it leaves alone.
 func (t *Table) CloseOver(realm uint16, space portblock.Space, internal, remote Endpoint, now Tick) (e Ended, ok bool) {
-	s, i := t.session(innerOf(realm, internal), space, remote)
+	s, i := t.session(realm, space, internal, remote)
 	if s == nil || !t.over(&s.recs[i], now) {
 		return Ended{}, false
 	}

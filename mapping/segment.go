@@ -52,27 +52,6 @@ func matches(word, tag uint64) uint64 { return (topBits - (word&tagBits ^ tag*lo
 // full says at which number of records a segment has to grow.
 func full(groups uint32) uint32 { return groups * groupSlots * 9 / 10 }
 
-// find returns the slot of the record with the key, or -1. mask tells which bits of outer are key.
-func (s *segment) find(h, inner, outer, mask uint64, groups uint32) int {
-	g, tag := home(h, groups), tagOf(h)
-	for range groups {
-		w := s.tags[g&(groupsMax-1)]
-		for m := matches(w, tag); m != 0; m &= m - 1 {
-			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
-			if r := &s.recs[i]; r.inner == inner && (r.outer^outer)&mask == 0 {
-				return i
-			}
-		}
-		if w&passedFlag == 0 {
-			return -1
-		}
-		if g++; g == groups {
-			g = 0
-		}
-	}
-	return -1
-}
-
 // place takes an empty slot for a hash. There is one: the segment is not full.
 func (s *segment) place(h uint64) int {
 	g := home(h, s.groups)

@@ -88,7 +88,7 @@ func (r *record) begin(o *Session, seg *Segment, now Tick) {
 
 // Close removes a session at once, whether its idle time is over or not.
 func (t *Table) Close(realm uint16, space portblock.Space, internal, remote Endpoint, now Tick) (e Ended, ok bool) {
-	s, i := t.session(innerOf(realm, internal), space, remote)
+	s, i := t.session(realm, space, internal, remote)
 	if s == nil {
 		return Ended{}, false
 	}

@@ -50,84 +50,33 @@ func (t *Table) further(inner uint64, kind uint64, space portblock.Space, e Endp
 }
 
 // session finds the record of a session.
-func (t *Table) session(inner uint64, space portblock.Space, remote Endpoint) (*segment, int) {
-	s, i := t.anchor(inner, space)
-	if s == nil {
-		return nil, 0
-	}
-	r := &s.recs[i]
-	if (r.outer^remote.pack())&partMask == 0 && r.hasSession() {
-		return s, i
-	}
-	if r.others == 0 {
-		return nil, 0
-	}
-	return t.further(inner, session, space, remote)
+func (t *Table) session(realm uint16, space portblock.Space, internal, remote Endpoint) (*segment, int) {
+	l := t.LookOutbound(realm, space, internal, remote)
+	return t.find(&l)
 }
 
 // arriving finds the record of a session by its external side.
 func (t *Table) arriving(at Place, space portblock.Space, external, remote Endpoint) (*segment, int) {
-	b := t.blocks.at(at.Block)
-	port, ok := t.blocks.internalPort(b, space, at.Offset)
+	l, ok := t.LookInbound(at, space, external, remote)
 	if !ok {
 		return nil, 0
 	}
-	s, i := t.session(innerOf(b.Realm, Endpoint{b.Internal, port}), space, remote)
-	if s == nil || (s.recs[i].ext^external.pack())&partMask != 0 {
-		return nil, 0 // the session belongs to another mapping of the internal endpoint
-	}
-	return s, i
+	return t.find(&l)
 }
 
-// Outbound looks up the session of a packet that leaves and returns the
-// external endpoint that its source becomes. It restarts the idle time and
-// tracks the TCP state; seg counts for TCP only. A session whose idle time is
-// over is not found.
+// Outbound is LookOutbound and PassOutbound in one.
 func (t *Table) Outbound(realm uint16, space portblock.Space, internal, remote Endpoint, seg *Segment, now Tick) (Endpoint, bool) {
-	s, i := t.session(innerOf(realm, internal), space, remote)
-	if s == nil {
-		return Endpoint{}, false
-	}
-	r := &s.recs[i]
-	if t.over(r, now) {
-		return Endpoint{}, false
-	}
-	if space == portblock.TCP {
-		t.track(s, i, seg, false, now)
-		if seg.Flags&FlagRST != 0 {
-			return r.external(), true // a RST keeps nothing alive (RFC 7857 section 7.1)
-		}
-	}
-	if refreshes(r.state()) {
-		t.note(r, r.out, now)
-		r.out = now
-	}
-	return r.external(), true
+	l := t.LookOutbound(realm, space, internal, remote)
+	return t.PassOutbound(&l, seg, now)
 }
 
-// Inbound looks up the session of a packet that arrives at a place, which is that of the external endpoint, and returns the
-// internal endpoint that its destination becomes, with its realm. It tracks the TCP state and,
-// where inbound packets refresh, restarts the idle time. A session that is over is found until Expire has met it,
-// unless it was silent for all its idle time or has ended: then CloseInbound removes it.
+// Inbound is LookInbound and PassInbound in one.
 func (t *Table) Inbound(at Place, space portblock.Space, external, remote Endpoint, seg *Segment, now Tick) (Endpoint, uint16, bool) {
-	s, i := t.arriving(at, space, external, remote)
-	if s == nil {
+	l, ok := t.LookInbound(at, space, external, remote)
+	if !ok {
 		return Endpoint{}, 0, false
 	}
-	r := &s.recs[i]
-	if silent(r.in, t.idleOf(r), now) && t.over(r, now) {
-		return Endpoint{}, 0, false
-	}
-	if space == portblock.TCP {
-		if !t.track(s, i, seg, true, now) || seg.Flags&FlagRST != 0 {
-			return r.internal(), r.realm(), true // whoever sent it may be a stranger
-		}
-	}
-	if refreshes(r.state()) {
-		t.note(r, r.in, now)
-		r.in = now
-	}
-	return r.internal(), r.realm(), true
+	return t.PassInbound(&l, seg, now)
 }
 
 // note tells a session's block of a packet, when the one before came long ago.
@@ -149,7 +98,7 @@ func (t *Table) Peek(at Place, space portblock.Space, external, remote Endpoint)
 
 // PeekOutbound looks up the external endpoint of a session by its internal side and changes nothing.
 func (t *Table) PeekOutbound(realm uint16, space portblock.Space, internal, remote Endpoint) (Endpoint, bool) {
-	s, i := t.session(innerOf(realm, internal), space, remote)
+	s, i := t.session(realm, space, internal, remote)
 	if s == nil {
 		return Endpoint{}, false
 	}

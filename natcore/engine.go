@@ -119,9 +119,7 @@ func (e *Engine) External(a netip.Addr) bool {
 // sets Verdict, Reason and Realm of each and rewrites its bytes in place.
 func (e *Engine) Process(batch []Packet, now time.Time) {
 	c := e.call(now)
-	for i := range batch {
-		c.process(&batch[i])
-	}
+	c.batch(batch)
 	c.done()
 }
 
@@ -129,7 +127,7 @@ func (e *Engine) Process(batch []Packet, now time.Time) {
 func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Outbound}
 	c := e.call(now)
-	c.process(&p)
+	c.one(&p)
 	c.done()
 	return p.Verdict, p.Reason
 }
@@ -138,7 +136,7 @@ func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Inbound}
 	c := e.call(now)
-	c.process(&p)
+	c.one(&p)
 	c.done()
 	return p.Verdict, p.Reason
 }

@@ -28,23 +28,37 @@ func (c *call) holder(external, remote mapping.Endpoint) (s *shard, at mapping.P
 			return nil, at, pool, ReasonNoMapping
 		}
 	}
-	number, offset, ok := p.layout.Position(external.Port)
+	where, ok := p.locate(pool, position, external, remote)
 	if !ok {
 		return nil, at, pool, ReasonNoMapping
 	}
-	class := p.selection.class(remote)
-	o := p.owner(p.place(position, class), number)
-	if o == 0 {
-		return nil, at, pool, ReasonNoMapping
-	}
-	s = c.lock(c.e.shards[o.shard()])
-	// The block may have gone, and its number have been given to another, before the shard was locked.
-	b, ok := s.table.Block(o.id())
-	offset += (number - int(b.Number)) * p.layout.Unit()
-	if !ok || b.External != external.Addr || b.Class != class || offset < 0 || offset >= int(b.Ports) {
+	s = c.lock(c.e.shards[where.owner.shard()])
+	if at, ok = s.place(p, &where, external); !ok {
 		return s, at, pool, ReasonNoMapping
 	}
-	return s, mapping.Place{Block: o.id(), Offset: uint16(offset)}, pool, ReasonNone
+	return s, at, pool, ReasonNone
+}
+
+// locate tells where an external endpoint lies towards a remote one, and who holds its block; ok is false where nobody does.
+func (p *pool) locate(pool int, address uint32, external, remote mapping.Endpoint) (where position, ok bool) {
+	number, offset, ok := p.layout.Position(external.Port)
+	if !ok {
+		return where, false
+	}
+	class := p.selection.class(remote)
+	o := p.owner(p.place(address, class), number)
+	return position{o, uint16(pool), class, uint16(number), uint16(offset)}, o != 0
+}
+
+// place returns the place of an external endpoint. The block may have gone, and its number have been given to another, before the
+// shard was locked: then there is none. The caller holds mu.
+func (s *shard) place(p *pool, where *position, external mapping.Endpoint) (at mapping.Place, ok bool) {
+	b, ok := s.table.Block(where.owner.id())
+	offset := int(where.offset) + (int(where.number)-int(b.Number))*p.layout.Unit()
+	if !ok || b.External != external.Addr || b.Class != where.class || offset < 0 || offset >= int(b.Ports) {
+		return at, false
+	}
+	return mapping.Place{Block: where.owner.id(), Offset: uint16(offset)}, true
 }
 
 // fixedPlace returns the place of a deterministic port. The caller holds mu.

@@ -33,6 +33,7 @@ type shard struct {
 	now       time.Time // the latest seen: time never runs backwards in here
 	tick      mapping.Tick
 	counts    counters
+	touched   uint64 // a sum that means nothing: see mapping.Table.Touch
 	uses      [maxPools]poolUse
 	ended     mapping.Sweep // scratch of Expire
 	idle      []portblock.Block
@@ -79,8 +80,12 @@ func (s *shard) advance(now time.Time) {
 
 // shardOf returns the shard of a subscriber.
 func (e *Engine) shardOf(realm uint16, addr uint32) *shard {
+	return e.shards[e.shardNumber(realm, addr)]
+}
+
+func (e *Engine) shardNumber(realm uint16, addr uint32) int {
 	h, _ := bits.Mul64((uint64(realm)<<32|uint64(addr))^e.shardKey, 0x9e3779b97f4a7c15)
-	return e.shards[h&uint64(len(e.shards)-1)]
+	return int(h & uint64(len(e.shards)-1))
 }
 
 // reasonOf translates a holding's refusal.

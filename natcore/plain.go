@@ -1,0 +1,218 @@
+package natcore
+
+import (
+	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// The plain way is that of nearly all packets: TCP and UDP, whole, without options, of a known session, from the inside to the outside or
+// back. What is not plain, or turns out not to be, goes the whole way of process, which the plain one only shortens.
+//
+// In a batch the plain packets that follow each other go in stages: all are parsed, then shard by shard, under one hold of its lock,
+// their sessions are aimed at and touched, so that the memory behind all of them is fetched at the same time, and then they are
+// translated. Packets of one shard, and so those of one subscriber and session, keep their order; a packet that
+// is not plain waits for all before it, and all behind it wait for it.
+
+// plain is one packet on the plain way.
+type plain struct {
+	h     rewrite.Plain4
+	look  mapping.Lookup
+	where position
+	shard uint8
+	next  uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
+	lost  bool  // no session can be found
+}
+
+// position is where the external endpoint of an inbound packet lies: what leads to its place in a shard's table.
+type position struct {
+	owner  owner
+	pool   uint16
+	class  uint16
+	number uint16 // of the block's position
+	offset uint16 // in that position
+}
+
+const (
+	// chunkSize is the number of packets whose memory is fetched at a time, chunkSmall that of callers with few.
+	chunkSize  = 64
+	chunkSmall = 8
+)
+
+// batch translates packets in order.
+func (c *call) batch(packets []Packet) {
+	for len(packets) > 0 {
+		switch n := min(len(packets), chunkSize); {
+		case n == 1:
+			c.one(&packets[0])
+			return
+		case n <= chunkSmall:
+			var a [chunkSmall]plain
+			c.chunk(packets, a[:n])
+			return
+		default:
+			var a [chunkSize]plain
+			c.chunk(packets[:n], a[:n])
+			packets = packets[n:]
+		}
+	}
+}
+
+// one translates one packet.
+func (c *call) one(p *Packet) {
+	var a plain
+	if c.plain(p, &a) {
+		s := c.lock(c.e.shards[a.shard])
+		if c.look(s, p, &a); c.pass(s, p, &a) {
+			return
+		}
+	}
+	c.process(p)
+}
+
+// chunk translates a part of a batch.
+func (c *call) chunk(packets []Packet, a []plain) {
+	for len(packets) > 0 {
+		n := 0
+		for n < len(packets) && c.plain(&packets[n], &a[n]) {
+			n++
+		}
+		if n > 0 {
+			c.staged(packets[:n], a[:n])
+		}
+		if n < len(packets) {
+			c.process(&packets[n])
+			n++
+		}
+		packets, a = packets[n:], a[n:]
+	}
+}
+
+// plain parses a packet, and reports whether it goes the plain way to a shard.
+func (c *call) plain(p *Packet, a *plain) bool {
+	e := c.e
+	if p.Flags&^PartialChecksum != 0 || !rewrite.ParsePlain4(p.Bytes, &a.h) || a.h.TCPFlags&rewrite.TCPSyn != 0 || e.stopped.Load() {
+		return false
+	}
+	a.h.Partial = p.Flags != 0
+	switch p.Direction {
+	case Outbound:
+		if c.own(a.h.Dst) {
+			return false
+		}
+		a.shard = uint8(e.shardNumber(uint16(p.Realm), a.h.Src))
+		return true
+	case Inbound:
+		if c.static != nil || c.own(a.h.Src) {
+			return false
+		}
+		pool, at, ok := e.external.find(a.h.Dst)
+		if !ok || e.pools[pool].formula.Load() != nil {
+			return false
+		}
+		external, remote := a.ends()
+		if a.where, ok = e.pools[pool].locate(pool, at, external, remote); !ok {
+			return false
+		}
+		a.shard = uint8(a.where.owner.shard())
+		return true
+	}
+	return false
+}
+
+// ends returns the destination and the source of an inbound packet.
+func (a *plain) ends() (external, remote mapping.Endpoint) {
+	return mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}, mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}
+}
+
+func (a *plain) space() portblock.Space {
+	if a.h.Proto == rewrite.ProtoTCP {
+		return portblock.TCP
+	}
+	return portblock.UDP
+}
+
+// staged translates plain packets, shard by shard.
+func (c *call) staged(packets []Packet, a []plain) {
+	var first, last [maxShards]uint8 // 1 + the first and the last packet of a shard
+	var order [chunkSize]uint8       // the shards, as they come
+	shards := 0
+	for i := range a {
+		s := a[i].shard
+		a[i].next = 0
+		if last[s] == 0 {
+			first[s] = uint8(i + 1)
+			order[shards] = s
+			shards++
+		} else {
+			a[last[s]-1].next = uint8(i + 1)
+		}
+		last[s] = uint8(i + 1)
+	}
+	for _, n := range order[:shards] {
+		s := c.lock(c.e.shards[n])
+		for i := first[n]; i != 0; i = a[i-1].next {
+			if c.look(s, &packets[i-1], &a[i-1]); !a[i-1].lost {
+				s.table.Aim(&a[i-1].look)
+			}
+		}
+		for i := first[n]; i != 0; i = a[i-1].next {
+			s.touched += s.table.Touch(&a[i-1].look)
+		}
+		for i := first[n]; i != 0; i = a[i-1].next {
+			if c.shard != s { // let go for a packet of no session
+				c.lock(s)
+				c.look(s, &packets[i-1], &a[i-1])
+			}
+			if !c.pass(s, &packets[i-1], &a[i-1]) {
+				c.process(&packets[i-1])
+				if c.shard != s {
+					c.unlock()
+				}
+			}
+		}
+	}
+}
+
+// look begins the look-up of a packet's session. The caller has locked the shard.
+func (c *call) look(s *shard, p *Packet, a *plain) {
+	if p.Direction == Outbound {
+		internal, remote := mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}, mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}
+		a.look, a.lost = s.table.LookOutbound(uint16(p.Realm), a.space(), internal, remote), false
+		return
+	}
+	external, remote := a.ends()
+	at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
+	if ok {
+		a.look, ok = s.table.LookInbound(at, a.space(), external, remote)
+	}
+	a.lost = !ok
+}
+
+// pass translates a packet of a known session, and reports whether it was one. The caller has locked the shard.
+func (c *call) pass(s *shard, p *Packet, a *plain) bool {
+	if a.lost {
+		return false
+	}
+	seg := mapping.Segment{Seq: a.h.Seq, Ack: a.h.Ack, Length: uint32(a.h.PayloadLength), Flags: a.h.TCPFlags}
+	if p.Direction == Outbound {
+		external, ok := s.table.PassOutbound(&a.look, &seg, s.tick)
+		if !ok {
+			return false
+		}
+		a.h.SetSource(p.Bytes, external.Addr, external.Port)
+		if ids := &c.e.ids; !a.h.DontFragment && ids.counters != nil {
+			a.h.SetID(p.Bytes, ids.next(a.h.Src, a.h.Dst, a.h.Proto))
+		}
+	} else {
+		internal, realm, ok := s.table.PassInbound(&a.look, &seg, s.tick)
+		if !ok {
+			return false
+		}
+		a.h.SetDestination(p.Bytes, internal.Addr, internal.Port)
+		p.Realm = Realm(realm)
+	}
+	p.Verdict, p.Reason = Forward, ReasonNone
+	s.counts.packets[p.Direction][Forward]++
+	return true
+}
