@@ -248,10 +248,11 @@ func TestCollectorRestarts(t *testing.T) {
 }
 
 // script is a collector on a pipe: without buffers, so that it has read what was
-// written. It reads until an octet and closes.
+// written, or with one. It reads until an octet and closes.
 type script struct {
-	cuts []int
-	all  [][]byte
+	cuts   []int
+	buffer int // chunks that are written ahead of it
+	all    [][]byte
 }
 
 func (s *script) dial(context.Context, string, string) (net.Conn, error) {
@@ -280,6 +281,9 @@ func (s *script) dial(context.Context, string, string) (net.Conn, error) {
 			}
 		}
 	}()
+	if s.buffer > 0 {
+		return ahead(near, s.buffer), nil
+	}
 	return near, nil
 }
 
@@ -306,7 +310,7 @@ func TestEveryCut(t *testing.T) {
 	r := loggingtest.Records()[0]
 	whole := 3 * len(logging.JSON{}.AppendRecord(nil, &r))
 	for cut := 0; cut <= whole; cut++ {
-		synctest.Test(t, func(t *testing.T) { oneRun(t, []int{cut, (cut * 7) % whole}, []int{1, 2}, 1) })
+		synctest.Test(t, func(t *testing.T) { oneRun(t, &script{cuts: []int{cut, (cut * 7) % whole}}, []int{1, 2}, 1) })
 	}
 }
 
@@ -315,8 +319,7 @@ func TestEveryCut(t *testing.T) {
 func oneRun(t interface {
 	require.TestingT
 	Fatal(...any)
-}, cuts, bursts []int, window int) {
-	srv := &script{cuts: cuts}
+}, srv *script, bursts []int, window int) {
 	s, err := netsink.New("tcp", "192.0.2.1:1", logging.JSON{}, netsink.Config{Dial: srv.dial, Window: window, Size: 64})
 	require.NoError(t, err)
 	var want []uint64
@@ -343,14 +346,22 @@ func oneRun(t interface {
 		[...]uint64{st.Accepted, st.Refused, st.Sent, st.Waiting, st.Unconfirmed, st.Dropped})
 }
 
-// TestRandomCuts: connections that are cut anywhere, any number of times, and records in bursts: each record that was
-// accepted arrives, in order. The window is 1 octet, as there is no buffer on the way.
+// window draws a window that fits what the buffer takes, or more.
+func window(t *rapid.T, srv *script) int {
+	return rapid.SampledFrom([]int{0, 300, 5000, 1 << 20}).Draw(t, "window") + capacity(srv.buffer)
+}
+
+// TestRandomCuts: connections that are cut anywhere, any number of times, with buffers that are lost with them, and
+// records in bursts: each record that was accepted arrives, in order.
 func TestRandomCuts(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		cuts := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 400), rapid.IntRange(0, 20000)), 0, 12).Draw(rt, "cuts")
+		srv := &script{
+			cuts:   rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 400), rapid.IntRange(0, 20000)), 0, 12).Draw(rt, "cuts"),
+			buffer: rapid.IntRange(0, 30).Draw(rt, "buffer"),
+		}
 		bursts := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 12).Draw(rt, "bursts")
-		window := rapid.SampledFrom([]int{1, 300, 5000, 1 << 20}).Draw(rt, "window")
-		synctest.Test(t, func(*testing.T) { oneRun(rt, cuts, bursts, window) })
+		w := window(rt, srv)
+		synctest.Test(t, func(*testing.T) { oneRun(rt, srv, bursts, w) })
 	})
 }
 

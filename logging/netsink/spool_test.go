@@ -31,7 +31,7 @@ func TestSpoolConformance(t *testing.T) {
 	})
 }
 
-// TestAtLeastOnce: connections cut at any octet, collectors that are away, disks that are full or fail, and processes
+// TestAtLeastOnce: connections cut at any octet with what their buffers hold, collectors that are away, disks that are full or fail, and processes
 // that end in the middle: in the end each record that was accepted and not counted as dropped has arrived, in the order of acceptance.
 func TestAtLeastOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { synctest.Test(t, func(*testing.T) { lives(rt) }) })
@@ -54,10 +54,10 @@ func lives(t *rapid.T) {
 			AckEvery: rapid.SampledFrom([]uint64{1, 10, 1000}).Draw(t, "ack every"),
 		})
 		require.NoError(t, err)
-		srv := &script{cuts: rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 400), rapid.IntRange(0, 9000)), 0, 8).Draw(t, "cuts")}
+		srv := &script{buffer: rapid.IntRange(0, 30).Draw(t, "buffer"), cuts: rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 400), rapid.IntRange(0, 9000)), 0, 8).Draw(t, "cuts")}
 		away := rapid.SliceOfN(rapid.Bool(), 0, 8).Draw(t, "away")
 		s, err := netsink.New("tcp", "192.0.2.1:1", logging.JSON{}, netsink.Config{
-			Store: sp, Window: rapid.SampledFrom([]int{1, 700, 1 << 20}).Draw(t, "window"),
+			Store: sp, Window: window(t, srv),
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 				if len(away) > 0 {
 					gone := away[0]
