@@ -29,8 +29,8 @@
 // Over UDP nobody knows what arrives. A Sink that learns that nobody listens
 // (ICMP port unreachable) sends what is in the window again.
 //
-// In memory, records are lost when the process ends; with a Store on a disk
-// (package spool) they survive it. What is refused, dropped by policy, or cannot be said in a format is
+// In memory, records are lost when the process ends, and those that were sent give
+// way when it is full; with a Store on a disk (package spool) they survive both. What is refused, dropped by policy, or cannot be said in a format is
 // counted, and Close says what it leaves behind.
 //
 // # Formats

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -252,7 +253,7 @@ func TestCollectorRestarts(t *testing.T) {
 type script struct {
 	cuts   []int
 	buffer int // chunks that are written ahead of it
-	all    [][]byte
+	all    []*bytes.Buffer
 }
 
 func (s *script) dial(context.Context, string, string) (net.Conn, error) {
@@ -261,7 +262,8 @@ func (s *script) dial(context.Context, string, string) (net.Conn, error) {
 	if i < len(s.cuts) {
 		n = s.cuts[i]
 	}
-	s.all = append(s.all, nil)
+	got := &bytes.Buffer{}
+	s.all = append(s.all, got)
 	go func() {
 		defer far.Close()
 		b := make([]byte, 64)
@@ -275,7 +277,7 @@ func (s *script) dial(context.Context, string, string) (net.Conn, error) {
 			if n >= 0 {
 				n += len(p) - m
 			}
-			s.all[i] = append(s.all[i], p[:m]...)
+			got.Write(p[:m])
 			if err != nil {
 				return
 			}
@@ -290,7 +292,8 @@ func (s *script) dial(context.Context, string, string) (net.Conn, error) {
 // lines returns the whole lines of all connections in order, each once.
 func (s *script) lines(t interface{ Fatal(...any) }) (out []uint64) {
 	seen := map[uint64]bool{}
-	for _, b := range s.all {
+	for _, got := range s.all {
+		b := got.Bytes()
 		b = b[:bytes.LastIndexByte(b, '\n')+1]
 		for r, err := range logging.ReadJSON(bytes.NewReader(b)) {
 			if err != nil {
@@ -310,18 +313,19 @@ func TestEveryCut(t *testing.T) {
 	r := loggingtest.Records()[0]
 	whole := 3 * len(logging.JSON{}.AppendRecord(nil, &r))
 	for cut := 0; cut <= whole; cut++ {
-		synctest.Test(t, func(t *testing.T) { oneRun(t, &script{cuts: []int{cut, (cut * 7) % whole}}, []int{1, 2}, 1) })
+		synctest.Test(t, func(t *testing.T) { oneRun(t, &script{cuts: []int{cut, (cut * 7) % whole}}, []int{1, 2}, 1, 64) })
 	}
 }
 
 // oneRun appends records in bursts over connections that are cut, and expects
-// each of them once, in order, and exact counts.
+// each of them in order, but for those that gave way in memory, and exact counts.
 func oneRun(t interface {
 	require.TestingT
 	Fatal(...any)
-}, srv *script, bursts []int, window int) {
-	s, err := netsink.New("tcp", "192.0.2.1:1", logging.JSON{}, netsink.Config{Dial: srv.dial, Window: window, Size: 64})
+}, srv *script, bursts []int, window, size int) {
+	s, err := netsink.New("tcp", "192.0.2.1:1", logging.JSON{}, netsink.Config{Dial: srv.dial, Window: window, Size: size})
 	require.NoError(t, err)
+	defer giveUp(s)
 	var want []uint64
 	refused := 0
 	for _, n := range bursts {
@@ -340,10 +344,25 @@ func oneRun(t interface {
 	defer cancel()
 	require.NoError(t, s.Close(ctx))
 	synctest.Wait()
-	require.Equal(t, want, srv.lines(t))
 	st := s.Stats()
+	got, missing := srv.lines(t), uint64(0)
+	require.True(t, slices.IsSorted(got), "in order")
+	for _, e := range want {
+		if _, ok := slices.BinarySearch(got, e); !ok {
+			missing++
+		}
+	}
+	require.LessOrEqual(t, missing, st.Assumed)
+	require.EqualValues(t, len(want), uint64(len(got))+missing)
 	require.Equal(t, [...]uint64{uint64(len(want)), uint64(refused), uint64(len(want)), 0, 0, 0},
 		[...]uint64{st.Accepted, st.Refused, st.Sent, st.Waiting, st.Unconfirmed, st.Dropped})
+}
+
+// giveUp ends what a failed check left.
+func giveUp(s *netsink.Sink) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.Close(ctx)
 }
 
 // window draws a window that fits what the buffer takes, or more.
@@ -361,8 +380,21 @@ func TestRandomCuts(t *testing.T) {
 		}
 		bursts := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 12).Draw(rt, "bursts")
 		w := window(rt, srv)
-		synctest.Test(t, func(*testing.T) { oneRun(rt, srv, bursts, w) })
+		size := rapid.SampledFrom([]int{64, 1000}).Draw(rt, "size")
+		bubble(t, func() { oneRun(rt, srv, bursts, w, size) })
 	})
+}
+
+// bubble runs f in a bubble of synctest, and lets rapid see how it ends.
+func bubble(t *testing.T, f func()) {
+	var end any
+	synctest.Test(t, func(*testing.T) {
+		defer func() { end = recover() }()
+		f()
+	})
+	if end != nil {
+		panic(end)
+	}
 }
 
 // TestUnreadAtTheEnd: a collector that dies after Close has ended the stream, with octets that it has not read, resets

@@ -51,6 +51,7 @@ type Stats struct {
 	Resent      uint64 // records written again after a connection broke
 	Waiting     uint64 // records that wait to be sent
 	Unconfirmed uint64 // records that were sent and are kept to be sent again
+	Assumed     uint64 // sent records that made room in memory before they were confirmed: a connection that broke later may have lost them
 	Connects    uint64 // connections made
 	Failures    uint64 // tries to connect that failed, and connections that broke
 	Writes      uint64 // messages, or parts of a stream, written
@@ -215,7 +216,8 @@ func (s *Sink) Stats() Stats {
 	s.mu.Unlock()
 	st.Waiting, st.Unconfirmed = waiting, unconfirmed
 	if m, ok := s.store.(*memory); ok {
-		st.Dropped += m.lost()
+		dropped, assumed := m.counts()
+		st.Dropped, st.Assumed = st.Dropped+dropped, assumed
 	}
 	return st
 }

@@ -34,7 +34,7 @@ func TestSpoolConformance(t *testing.T) {
 // TestAtLeastOnce: connections cut at any octet with what their buffers hold, collectors that are away, disks that are full or fail, and processes
 // that end in the middle: in the end each record that was accepted and not counted as dropped has arrived, in the order of acceptance.
 func TestAtLeastOnce(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) { synctest.Test(t, func(*testing.T) { lives(rt) }) })
+	rapid.Check(t, func(rt *rapid.T) { bubble(t, func() { lives(rt) }) })
 }
 
 func lives(t *rapid.T) {
@@ -70,6 +70,7 @@ func lives(t *rapid.T) {
 			},
 		})
 		require.NoError(t, err)
+		defer giveUp(s)
 		for range rapid.IntRange(0, 10).Draw(t, "steps") {
 			if rapid.IntRange(0, 3).Draw(t, "disk") == 0 {
 				fails := func(name string) bool { return rapid.IntRange(0, 4).Draw(t, name) == 0 }

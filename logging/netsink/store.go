@@ -40,6 +40,7 @@ type memory struct {
 	end     uint64 // number of the next record to come
 	policy  logging.Policy
 	dropped uint64
+	assumed uint64 // written, not acked, and popped for want of room
 }
 
 func newMemory(size int, policy logging.Policy) *memory {
@@ -56,6 +57,7 @@ func (m *memory) Append(r *logging.Record) error {
 	if m.end-m.first == uint64(len(m.ring)) {
 		switch {
 		case m.first < m.wrote:
+			m.assumed++
 			m.pop()
 		case m.policy == logging.DropNew:
 			m.dropped++
@@ -132,9 +134,10 @@ func (m *memory) abandon(seq uint64) {
 	m.cursor, m.wrote = min(m.cursor, m.end), min(m.wrote, m.end)
 }
 
-// lost returns how many records the policy dropped.
-func (m *memory) lost() uint64 {
+// counts returns how many records the policy dropped, and how many made room
+// after they were sent and before they were confirmed.
+func (m *memory) counts() (dropped, assumed uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.dropped
+	return m.dropped, m.assumed
 }
