@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -43,9 +43,6 @@ FreeBSD bug 219316 is played: 128 addresses x 2 protocols x 16 x 4 classes of se
 flags:
 `
 
-// errHelp says that the usage was asked for and printed.
-var errHelp = errors.New("help")
-
 // maxPorts bounds -ports: beyond it a client runs out of source ports.
 const maxPorts = 10_000
 
@@ -54,7 +51,6 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	var o options
 	var internal, usable string
 	set := flag.NewFlagSet("ipfwnat", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
 	set.StringVar(&o.expand, "expand", "", "write the script with all instances and both tables to `FILE`, and end")
 	set.StringVar(&o.outTable, "out", "natout", "`NAME` of the table for packets that leave")
 	set.StringVar(&o.inTable, "in", "natin", "`NAME` of the table for answers")
@@ -68,15 +64,8 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	set.StringVar(&o.records, "records", "", "write the block records as JSON lines to `FILE`")
 	set.StringVar(&o.seed, "seed", "219316", "`TEXT` that all random choices come from; the same one gives the same run")
 	set.BoolVar(&o.quiet, "quiet", false, "no progress and no report, only the proof's last line")
-	if err := set.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(out, usage)
-			set.SetOutput(out)
-			set.PrintDefaults()
-			fmt.Fprint(out, "\nexit code: 0 all is proven, 1 the proof found a violation, 2 wrong use or a faulty script\n")
-			return o, errHelp
-		}
-		return o, fmt.Errorf("%w; -h lists the flags", err)
+	if err := cli.Parse(set, args, out, usage, "\nexit code: 0 all is proven, 1 the proof found a violation, 2 wrong use or a faulty script\n"); err != nil {
+		return o, err
 	}
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -102,9 +91,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	if o.span < time.Second || o.span > 6*time.Hour {
 		fault("-span %v is not from 1s to 6h", o.span)
 	}
-	if o.block < portblock.MinBlockSize || o.block > portblock.MaxBlockSize || o.block&(o.block-1) != 0 {
-		fault("-block %d is no power of two from %d to %d", o.block, portblock.MinBlockSize, portblock.MaxBlockSize)
-	}
+	errs = append(errs, cli.CheckBlock("-block", o.block))
 	if o.usable, err = portblock.ParseRange(usable); err != nil || o.usable.First() == 0 || o.usable.Len() < o.block {
 		fault("-usable %q is no range of ports with room for a block; write it as 1024-65535", usable)
 	}
@@ -119,6 +106,5 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	return o, errors.Join(errs...)
 }
 
-// key makes 256 bits of the seed. A seed of a few letters is a weak secret:
-// good for an example, not for a NAT in service.
-func (o options) key() [32]byte { return sha256.Sum256([]byte("blocknat ipfwnat " + o.seed)) }
+// key is the secret that the seed stands for.
+func (o options) key() [32]byte { return cli.Key("ipfwnat", o.seed) }

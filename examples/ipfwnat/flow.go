@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/natcore"
 )
 
@@ -64,7 +65,7 @@ const strangerEvery = 16
 const expireBudget = 1 << 18
 
 // play lets the simulated time pass, second by second.
-func (p *player) play(o options, bar *progress) {
+func (p *player) play(o options, bar *cli.Progress) {
 	seconds := int32(o.span / time.Second)
 	p.wheel = make([][]uint32, seconds)
 	perSecond := rate(o.ports, o.span) * float64(o.clients)
@@ -89,7 +90,7 @@ func (p *player) play(o options, bar *progress) {
 		}
 		p.ms = p.second*1000 + 999
 		p.engine.Expire(begin.Add(time.Duration(p.ms)*time.Millisecond), expireBudget)
-		bar.show("%s of %v simulated, %s flows, %s packets", time.Duration(p.second)*time.Second, o.span,
+		bar.Show("%s of %v simulated, %s flows, %s packets", time.Duration(p.second)*time.Second, o.span,
 			count(len(p.flows)), count(p.packets[0]+p.packets[1]))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/stretchr/testify/require"
 )
@@ -31,7 +32,7 @@ func play(t *testing.T, args ...string) *report {
 	o := optionsOf(t, append(append([]string{}, small...), args...)...)
 	s, err := loadScheme(o)
 	require.NoError(t, err)
-	p, r, err := simulateWith(o, s, &progress{}, nil, nil)
+	p, r, err := simulateWith(o, s, &cli.Progress{}, nil, nil)
 	require.NoError(t, err)
 	require.NoError(t, p.engine.CheckInvariants())
 	return r
@@ -203,7 +204,7 @@ func TestProofCatches(t *testing.T) {
 			if c.rules != nil {
 				s.text = c.rules(s.text)
 			}
-			_, r, err := simulateWith(o, &s, &progress{}, c.corrupt, c.spoil)
+			_, r, err := simulateWith(o, &s, &cli.Progress{}, c.corrupt, c.spoil)
 			require.NoError(t, err)
 			require.Equal(t, name(c.want), r.Checks[c.want].Name)
 			require.NotZero(t, r.Checks[c.want].Violations)
@@ -275,7 +276,7 @@ func TestLookups(t *testing.T) {
 	o := optionsOf(t, "-clients", "100", "-span", "20s", "-ports", "100")
 	s, err := loadScheme(o)
 	require.NoError(t, err)
-	r, err := simulate(o, s, &progress{})
+	r, err := simulate(o, s, &cli.Progress{})
 	require.NoError(t, err)
 	require.NoError(t, r.LookupsErr)
 	require.True(t, r.Lookups.Same)

@@ -23,6 +23,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/blocknat/blocknat/examples/internal/cli"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -37,7 +39,7 @@ const (
 // run is the program. Progress goes to errs only if that is a terminal.
 func run(args []string, out io.Writer, errs *os.File) int {
 	o, err := parseFlags(args, out)
-	if errors.Is(err, errHelp) {
+	if errors.Is(err, cli.ErrHelp) {
 		return exitProven
 	}
 	if err != nil {
@@ -54,7 +56,7 @@ func run(args []string, out io.Writer, errs *os.File) int {
 		fmt.Fprintf(out, "%s: %s nat instances, tables %s and %s with an entry for each\n", o.expand, count(len(s.nats)), o.outTable, o.inTable)
 		return exitProven
 	}
-	r, err := simulate(o, s, newProgress(errs, o.quiet))
+	r, err := simulate(o, s, cli.NewProgress(errs, o.quiet))
 	if err != nil {
 		return complain(errs, err)
 	}
@@ -69,14 +71,8 @@ func run(args []string, out io.Writer, errs *os.File) int {
 	return exitProven
 }
 
-// complain prints all faults, one a line.
+// complain prints all faults.
 func complain(w io.Writer, err error) int {
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range many.Unwrap() {
-			complain(w, one)
-		}
-		return exitUsage
-	}
-	fmt.Fprintf(w, "ipfwnat: %v\n", err)
+	cli.Complain(w, "ipfwnat", err)
 	return exitUsage
 }

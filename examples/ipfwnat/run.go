@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/examples/ipfwnat/internal/proof"
 	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/logging"
@@ -77,7 +78,7 @@ type player struct {
 }
 
 // simulate plays the clients, and proves the result.
-func simulate(o options, s *scheme, bar *progress) (*report, error) {
+func simulate(o options, s *scheme, bar *cli.Progress) (*report, error) {
 	wall := time.Now()
 	p, r, err := simulateWith(o, s, bar, nil, nil)
 	if err != nil {
@@ -90,7 +91,7 @@ func simulate(o options, s *scheme, bar *progress) (*report, error) {
 
 // simulateWith is simulate without measurements and with damage between engine and proof, for
 // tests: to packets, to records.
-func simulateWith(o options, s *scheme, bar *progress, corrupt func(bool, []byte), spoil func([]byte) []byte) (*player, *report, error) {
+func simulateWith(o options, s *scheme, bar *cli.Progress, corrupt func(bool, []byte), spoil func([]byte) []byte) (*player, *report, error) {
 	rules, err := proof.ReadRules(s.text, o.outTable, o.inTable)
 	if err != nil {
 		return nil, nil, err
@@ -124,7 +125,7 @@ func simulateWith(o options, s *scheme, bar *progress, corrupt func(bool, []byte
 	p.world = newWorld(o, seed, s.addresses)
 	p.play(o, bar)
 	p.shown.finish()
-	bar.done()
+	bar.Done()
 	return p, p.report(o, log.Stats()), nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -14,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/blocknat/blocknat/alloc"
-	"github.com/blocknat/blocknat/portblock"
+	"github.com/blocknat/blocknat/examples/internal/cli"
 )
 
 // options are what the command line says.
@@ -45,15 +44,11 @@ external endpoint that the NAT gave them.
 flags:
 `
 
-// errHelp says that the usage was asked for and printed.
-var errHelp = errors.New("help")
-
 // parseFlags reads the command line. Its errors say what to do.
 func parseFlags(args []string, out io.Writer) (options, error) {
 	var o options
 	var pool, internal string
 	set := flag.NewFlagSet("quickstart", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
 	set.StringVar(&o.out, "out", "quickstart-out", "write the results into the directory `DIR`; it is made if need be")
 	set.StringVar(&pool, "pool", "203.0.113.0/30", "external `PREFIXES`, ranges (a-b) or addresses, with commas")
 	set.IntVar(&o.block, "block", 256, "ports in a block as `SIZE`, a power of two from 16 to 4096")
@@ -61,15 +56,8 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	set.StringVar(&o.seed, "seed", "", "secret `TEXT` that all random choices come from; the same one gives the same result\n(default: a new one each time, printed in the report)")
 	set.BoolVar(&o.strictTCP, "strict-tcp", false, "drop TCP connections whose first packet is not in the capture, as a NAT in service does")
 	set.BoolVar(&o.quiet, "quiet", false, "no progress and no report, only the proof's last line")
-	if err := set.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(out, usage)
-			set.SetOutput(out)
-			set.PrintDefaults()
-			fmt.Fprint(out, "\nexit code: 0 all is proven, 1 the proof found a violation, 2 wrong use\n")
-			return o, errHelp
-		}
-		return o, fmt.Errorf("%w; -h lists the flags", err)
+	if err := cli.Parse(set, args, out, usage, "\nexit code: 0 all is proven, 1 the proof found a violation, 2 wrong use\n"); err != nil {
+		return o, err
 	}
 	var errs []error
 	if set.NArg() > 1 {
@@ -84,9 +72,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	case len(ranges) == 0:
 		errs = append(errs, errors.New("-pool is empty; name external addresses, such as -pool 203.0.113.0/30"))
 	}
-	if o.block < portblock.MinBlockSize || o.block > portblock.MaxBlockSize || o.block&(o.block-1) != 0 {
-		errs = append(errs, fmt.Errorf("-block %d is no power of two from %d to %d; 256 is usual", o.block, portblock.MinBlockSize, portblock.MaxBlockSize))
-	}
+	errs = append(errs, cli.CheckBlock("-block", o.block))
 	for _, s := range list(internal) {
 		prefix, err := netip.ParsePrefix(s)
 		if err != nil || !prefix.Addr().Is4() {
@@ -118,9 +104,11 @@ func list(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// key makes 256 bits of the seed. A seed of a few letters is a weak secret:
-// good for an example, not for a NAT in service.
-func (o options) key() [32]byte { return sha256.Sum256([]byte("blocknat quickstart " + o.seed)) }
+// key is the secret that the seed stands for.
+func (o options) key() [32]byte { return cli.Key("quickstart", o.seed) }
+
+// fieldFlags are the flags that fields of the engine's configuration come from.
+var fieldFlags = map[string]string{"Addresses": "-pool", "Blocks": "-block"}
 
 // defaultCapture is where the project keeps its capture.
 const defaultCapture = "data/subscribers.pcap"

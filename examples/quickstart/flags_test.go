@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/blocknat/blocknat/examples/internal/cli"
 )
 
 func TestHelpReadsWell(t *testing.T) {
 	var out bytes.Buffer
 	_, err := parseFlags([]string{"-h"}, &out)
-	require.ErrorIs(t, err, errHelp)
+	require.ErrorIs(t, err, cli.ErrHelp)
 	for _, want := range []string{"usage: go run ./examples/quickstart [flags] [CAPTURE]", "-out DIR", "-pool PREFIXES", "-block SIZE", "-internal PREFIXES", "-seed TEXT", "exit code: 0"} {
 		require.Contains(t, out.String(), want)
 	}
@@ -65,6 +67,8 @@ func TestWrongUse(t *testing.T) {
 		{"empty pool", []string{"-pool", ""}, []string{"-pool is empty", "203.0.113.0/30"}},
 		{"pool is no address", []string{"-pool", "everything"}, []string{"-pool", "everything", "203.0.113.0/28"}},
 		{"pool within the internal addresses", []string{"-pool", "100.64.0.0/24"}, []string{"overlap"}},
+		{"pool is IPv6", []string{"-pool", "2001:db8::1"}, []string{"-pool 2001:db8::1", "IPv4"}},
+		{"pool overlaps itself", []string{"-pool", "203.0.113.0/30,203.0.113.1"}, []string{"-pool 203.0.113.0/30 and 203.0.113.1", "overlap"}},
 		{"block size", []string{"-block", "100"}, []string{"100", "power of two"}},
 		{"internal is no prefix", []string{"-internal", "10.0.0.0"}, []string{"-internal", "100.64.0.0/10"}},
 		{"internal is IPv6", []string{"-internal", "2001:db8::/32"}, []string{"-internal", "IPv4"}},

@@ -17,9 +17,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
+
+	"github.com/blocknat/blocknat/examples/internal/cli"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -34,13 +35,13 @@ const (
 // run is the program. Progress goes to errs only if that is a terminal.
 func run(args []string, out io.Writer, errs *os.File) int {
 	o, err := parseFlags(args, out)
-	if errors.Is(err, errHelp) {
+	if errors.Is(err, cli.ErrHelp) {
 		return exitProven
 	}
 	if err != nil {
 		return complain(errs, err)
 	}
-	s, err := quickstart(o, newProgress(errs, o.quiet))
+	s, err := quickstart(o, cli.NewProgress(errs, o.quiet))
 	if err != nil {
 		return complain(errs, err)
 	}
@@ -52,14 +53,8 @@ func run(args []string, out io.Writer, errs *os.File) int {
 	return s.exitCode()
 }
 
-// complain prints all faults, one a line.
+// complain prints all faults.
 func complain(w io.Writer, err error) int {
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range many.Unwrap() {
-			complain(w, one)
-		}
-		return exitUsage
-	}
-	fmt.Fprintf(w, "quickstart: %v\n", err)
+	cli.Complain(w, "quickstart", err)
 	return exitUsage
 }

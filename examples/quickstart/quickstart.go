@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/examples/quickstart/internal/capture"
 	"github.com/blocknat/blocknat/examples/quickstart/internal/proof"
 	"github.com/blocknat/blocknat/logging"
@@ -19,7 +20,7 @@ import (
 const poolName = "cgn"
 
 // quickstart plays the capture, writes the results and proves them.
-func quickstart(o options, bar *progress) (*summary, error) {
+func quickstart(o options, bar *cli.Progress) (*summary, error) {
 	r, err := newRun(o)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func newRun(o options) (_ *quickRun, err error) {
 		start = epoch
 	}
 	if _, err = natcore.New(config(o, logging.Discard), start); err != nil {
-		return nil, err
+		return nil, cli.ByFlag(err, fieldFlags)
 	}
 	if r.files, err = createResults(o.out); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func (r *quickRun) close() {
 }
 
 // play plays all packets, lets time pass until the engine is at rest, and closes the files.
-func (r *quickRun) play(bar *progress) error {
+func (r *quickRun) play(bar *cli.Progress) error {
 	s := &summary{Capture: r.capture, Seed: r.seed, Pool: r.poolText, Internal: prefixes(r.internal), Block: r.block}
 	r.report = s
 	p := r.player
@@ -165,13 +166,16 @@ func config(o options, log logging.Log) natcore.Config {
 }
 
 // playAll plays the packets from the first on.
-func (p *player) playAll(file *capture.File, pkt capture.Packet, bar *progress) error {
-	defer bar.done()
+func (p *player) playAll(file *capture.File, pkt capture.Packet, line *cli.Progress) error {
+	defer line.Done()
 	for {
 		if err := p.play(pkt); err != nil {
 			return fmt.Errorf("the translated packets cannot be written: %w; make room, or choose another directory with -out DIR", err)
 		}
-		bar.show(file.Progress(), p.tally.packets, len(p.sessions.seen))
+		if line.Due() {
+			part := file.Progress()
+			line.Show("[%s] %3.0f %%  %s packets, %s sessions", bar(part, 1, 30, '.'), 100*part, count(p.tally.packets), count(len(p.sessions.seen)))
+		}
 		var err error
 		if pkt, err = file.Next(); errors.Is(err, io.EOF) {
 			return nil

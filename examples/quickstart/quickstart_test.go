@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/examples/quickstart/internal/proof"
 	"github.com/blocknat/blocknat/examples/quickstart/internal/testpacket"
 	"github.com/blocknat/blocknat/natcore"
@@ -22,7 +23,7 @@ const captures = "../../data"
 func play(t *testing.T, args ...string) *summary {
 	o, err := parseFlags(append([]string{"-out", t.TempDir()}, args...), nil)
 	require.NoError(t, err)
-	s, err := quickstart(o, &progress{})
+	s, err := quickstart(o, &cli.Progress{})
 	require.NoError(t, err)
 	for _, c := range s.Checks {
 		require.Zero(t, c.Violations, "%s: %v", c.Name, c.Examples)
@@ -141,7 +142,7 @@ func TestEveryCapture(t *testing.T) {
 		for _, internal := range []string{"10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8,141.142.0.0/16", "0.0.0.0/1,128.0.0.0/2,192.0.0.0/5"} {
 			o, err := parseFlags([]string{"-out", t.TempDir(), "-seed", "every", "-internal", internal, path}, nil)
 			require.NoError(t, err)
-			s, err := quickstart(o, &progress{})
+			s, err := quickstart(o, &cli.Progress{})
 			if withoutIP[filepath.Base(path)] {
 				require.ErrorContains(t, err, "it holds no IP packets", path)
 				continue
@@ -214,7 +215,7 @@ func TestCorruptedResultsAreSeen(t *testing.T) {
 			r, err := newRun(o)
 			require.NoError(t, err)
 			defer r.close()
-			require.NoError(t, r.play(&progress{}))
+			require.NoError(t, r.play(&cli.Progress{}))
 			path := r.files.path(c.file)
 			b, err := os.ReadFile(path)
 			require.NoError(t, err)

@@ -78,24 +78,3 @@ func TestShortly(t *testing.T) {
 		require.Equal(t, want, shortly(d))
 	}
 }
-
-// TestProgressIsSilentOnAFile draws nothing on what is no terminal, and one line on what is.
-func TestProgressIsSilentOnAFile(t *testing.T) {
-	f, err := os.Create(filepath.Join(t.TempDir(), "x"))
-	require.NoError(t, err)
-	defer f.Close()
-	p := newProgress(f, false)
-	p.show(0.5, 100, 10)
-	p.done()
-	info, err := f.Stat()
-	require.NoError(t, err)
-	require.Zero(t, info.Size())
-
-	var b bytes.Buffer
-	p = &progress{w: &b}
-	p.show(0.5, 1000, 10)
-	p.show(0.6, 1000, 10) // too soon
-	p.done()
-	require.Equal(t, 1, strings.Count(b.String(), "###############...............]  50 %  1,000 packets, 10 sessions"))
-	require.True(t, strings.HasSuffix(b.String(), " \r"))
-}

@@ -22,8 +22,7 @@ when they start.
 // cleanupCommand is tunnat cleanup.
 func cleanupCommand(args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("cleanup", flag.ContinueOnError)
-	fs.Usage = func() { fmt.Fprint(stderr, cleanupHelp) }
-	if err := parseFlags(fs, args, stderr); err != nil {
+	if err := parseFlags(fs, args, stdout, cleanupHelp); err != nil {
 		return err
 	}
 	if err := requireCapabilities("run it with sudo", capNetAdmin, capSysAdmin); err != nil {

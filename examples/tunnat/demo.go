@@ -105,11 +105,7 @@ func demoCommand(ctx context.Context, args []string, stdout, stderr io.Writer) e
 	o := defaultDemoOptions()
 	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
 	o.register(fs)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, demoHelp)
-		fs.PrintDefaults()
-	}
-	if err := parseFlags(fs, args, stderr); err != nil {
+	if err := parseFlags(fs, args, stdout, demoHelp); err != nil {
 		return err
 	}
 	if err := o.check(); err != nil {

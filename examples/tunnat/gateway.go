@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/blocknat/blocknat/examples/internal/cli"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
@@ -40,11 +41,14 @@ func engineConfig(o *options, log logging.Log) natcore.Config {
 	return cfg
 }
 
+// fieldFlags are the flags that fields of the engine's configuration come from.
+var fieldFlags = map[string]string{"Addresses": "-pool", "Blocks": "-block-size", "Rules": "-internal"}
+
 // newEngine returns an engine for the options.
 func newEngine(o *options, log logging.Log) (*natcore.Engine, error) {
 	e, err := natcore.New(engineConfig(o, log), time.Now())
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &usageError{cli.ByFlag(err, fieldFlags)}
 	}
 	return e, nil
 }

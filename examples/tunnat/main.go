@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/blocknat/blocknat/examples/internal/cli"
 )
 
 // Exit codes, the same for every command.
@@ -71,12 +73,12 @@ func command(args []string, stdout, stderr io.Writer) int {
 func exitCode(name string, err error, stderr io.Writer) int {
 	var usage *usageError
 	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
+	case err == nil || errors.Is(err, cli.ErrHelp):
 		return exitOK
 	case errors.Is(err, errChecksFailed):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "tunnat %s: %v\n", name, err)
+		cli.Complain(stderr, "tunnat "+name, usage.err)
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "tunnat %s: %v\n", name, err)
@@ -89,14 +91,13 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// parseFlags parses args and refuses arguments that are no flags.
-func parseFlags(fs *flag.FlagSet, args []string, stderr io.Writer) error {
-	fs.SetOutput(stderr)
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
+// parseFlags parses args and refuses arguments that are no flags. head is the help above the flags.
+func parseFlags(fs *flag.FlagSet, args []string, out io.Writer, head string) error {
+	switch err := cli.Parse(fs, args, out, head, ""); {
+	case errors.Is(err, cli.ErrHelp):
 		return err
 	case err != nil:
-		return &usageError{errors.New("see the flags above")}
+		return &usageError{err}
 	case fs.NArg() > 0:
 		return &usageError{fmt.Errorf("%q is no flag; tunnat %s -h lists them", fs.Arg(0), fs.Name())}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/examples/internal/cli"
 )
 
 // options are what the forwarder is told on the command line.
@@ -113,6 +114,9 @@ func (o *options) check() error {
 	}
 	if o.mtu < 576 || o.mtu > maxPacket {
 		fault("-mtu %d: must be 576 to %d", o.mtu, maxPacket)
+	}
+	if err := cli.CheckBlock("-block-size", o.block); err != nil {
+		faults = append(faults, err)
 	}
 	if o.batch < 1 || o.batch > 1024 {
 		fault("-batch %d: must be 1 to 1024", o.batch)

@@ -33,11 +33,7 @@ func runCommand(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	o := defaultOptions()
 	fs := flag.NewFlagSet("run", flag.ContinueOnError)
 	o.register(fs)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, runHelp)
-		fs.PrintDefaults()
-	}
-	if err := parseFlags(fs, args, stderr); err != nil {
+	if err := parseFlags(fs, args, stdout, runHelp); err != nil {
 		return err
 	}
 	if err := o.check(); err != nil {

@@ -240,7 +240,7 @@ func TestRunFaults(t *testing.T) {
 		}
 	})
 	t.Run("engine refuses", func(t *testing.T) {
-		start(t, n, runArgs("-block-size", "100")...).expect(exitUsage, "BlockSize", "power of two")
+		start(t, n, runArgs("-pool", "203.0.113.0/29,203.0.113.1")...).expect(exitUsage, "-pool 203.0.113.0/29 and 203.0.113.1: must not overlap")
 		expectLeft(t, n, false)
 	})
 }
@@ -307,7 +307,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "-h"}, exitOK, []string{"-pool", "-records", "-batch", "-stats"}},
 		{[]string{"demo", "-h"}, exitOK, []string{"-clients", "-hold"}},
 		{[]string{"cleanup", "-h"}, exitOK, []string{"proto 78"}},
-		{[]string{"run", "-speed", "9"}, exitUsage, []string{"-speed"}},
+		{[]string{"run", "-speed", "9"}, exitUsage, []string{"-speed", "-h lists the flags"}},
+		{[]string{"run", "-pool", "203.0.113.1", "-block-size", "100", "-batch", "0"}, exitUsage, []string{"tunnat run: -block-size 100", "tunnat run: -batch 0"}},
 		{[]string{"run", "now"}, exitUsage, []string{`"now" is no flag`}},
 		{[]string{"run"}, exitUsage, []string{"-pool: name at least one external address, such as -pool 203.0.113.0/29"}},
 		{[]string{"run", "-pool", "203.0.113.0/33"}, exitUsage, []string{"203.0.113.0/33", "prefix"}},
@@ -329,6 +330,9 @@ func TestUsage(t *testing.T) {
 			if !strings.Contains(out, text) {
 				t.Errorf("tunnat %v: %q is not in the output:\n%s", tt.args, text, out)
 			}
+		}
+		if tt.code == exitUsage && len(tt.args) > 0 && strings.Contains(out, "make the routes and routing rules") {
+			t.Errorf("tunnat %v: a slip prints the whole help:\n%s", tt.args, out)
 		}
 		if regexp.MustCompile(`(?i)panic|goroutine`).MatchString(out) {
 			t.Errorf("tunnat %v: panic:\n%s", tt.args, out)
