@@ -41,7 +41,7 @@ type ICMPConfig struct {
 
 	// LeastMTU is the lowest MTU in bytes that a host may report to the outside in ICMP 3/4: the receiver may count
 	// it for all who share the external address (RFC 6269 section 10). Those below are dropped, and so is what exceeds PerReceiver. From
-	// 68 to 1500; default: 576. From outside, an MTU below 68, or above the length of the packet that it is about, is
+	// 69 to 1500; default: 576. From outside an MTU below 68, which no link has, is
 	// dropped always (RFC 5927 section 7.2); 0, of routers older than RFC 1191, passes.
 	LeastMTU int
 	// QuotedWindow is how many bytes behind the highest one sent a TCP segment may lie that an ICMP error quotes; errors
@@ -109,7 +109,7 @@ func (c *ICMPConfig) complete(f *faults) {
 		{"SYNsPerAddress", &c.SYNsPerAddress, 16, 1, mostWaitingSYNs},
 		{"PerSecond", &c.PerSecond, 1000, 1, mostPerSecond},
 		{"PerReceiver", &c.PerReceiver, 10, 1, mostPerSecond},
-		{"LeastMTU", &c.LeastMTU, 576, smallestMTU, mostLeastMTU},
+		{"LeastMTU", &c.LeastMTU, 576, smallestMTU + 1, mostLeastMTU},
 		{"QuotedWindow", &c.QuotedWindow, largestTCPWindow, smallestWindow, largestTCPWindow},
 	} {
 		if *v.value == 0 {

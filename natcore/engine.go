@@ -148,6 +148,8 @@ type call struct {
 	now    time.Time
 	shard  *shard       // locked, or nil
 	static *staticIndex // nil where nothing is static
+	// generated says that the packet is an ICMP error of the engine's own, which is believed.
+	generated bool
 }
 
 // call begins a call at the engine's clock.

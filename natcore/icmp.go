@@ -7,8 +7,9 @@ import (
 )
 
 // quoted parses the packet that an ICMP error quotes and applies RFC 5508
-// REQ-3: an error whose checksum is wrong, or that quotes a broken IP header, is dropped.
-func quoted(b []byte, h, q *rewrite.Packet4) Reason {
+// REQ-3: an error whose checksum is wrong, or that quotes a broken IP header, is dropped. So is one that
+// reports an MTU below the least that is believed.
+func quoted(b []byte, h, q *rewrite.Packet4, leastMTU int) Reason {
 	switch h.ICMPType {
 	case 3, 11, 12: // destination unreachable, time exceeded, parameter problem
 	default:
@@ -27,11 +28,21 @@ func quoted(b []byte, h, q *rewrite.Packet4) Reason {
 	if q.CheckHeader(b) == rewrite.CheckWrong {
 		return ReasonICMPChecksum
 	}
+	if h.ICMPType == 3 && h.ICMPCode == 4 && !plausibleMTU(rewrite.ICMPHeader(b[h.Transport:]).RestOfHeader(), leastMTU) {
+		return ReasonICMPQuote
+	}
 	switch q.Kind {
 	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindQueryRequest, rewrite.KindQueryReply:
 		return ReasonNone
 	}
 	return ReasonICMPNoMatch
+}
+
+// plausibleMTU judges what "fragmentation needed" reports in its second word (RFC 5927 section 7.2). Routers that are older
+// than RFC 1191 report 0, which is believed from outside alone, where the least is the smallest that a link may have.
+func plausibleMTU(word uint32, least int) bool {
+	mtu := int(word & 0xffff)
+	return mtu >= least || mtu == 0 && least == smallestMTU
 }
 
 // errorIn translates an ICMP error that arrives: it quotes a packet that left, so the
@@ -48,7 +59,7 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 			return c.exempted(p, h)
 		}
 	}
-	why := quoted(p.Bytes, h, &q)
+	why := quoted(p.Bytes, h, &q, c.leastMTU(smallestMTU))
 	if c.static != nil {
 		if verdict, why, done := c.errorArrives(p, h, &q, why); done {
 			return verdict, why
@@ -71,10 +82,21 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	if !ok {
 		return Drop, ReasonICMPNoMatch
 	}
+	if !c.generated && q.Kind == rewrite.KindTCP && !s.table.UnderWay(realm, internal, remote, false, q.Seq, c.e.outbox.cfg.QuotedWindow) {
+		return Drop, ReasonICMPQuote
+	}
 	h.SetQuotedSource(p.Bytes, &q, internal.Addr, internal.Port)
 	h.SetDestination(p.Bytes, internal.Addr, 0)
 	p.Realm = Realm(realm)
 	return Forward, ReasonNone
+}
+
+// leastMTU returns the least MTU that an error may report: anything where the engine built the error for its caller.
+func (c *call) leastMTU(least int) int {
+	if c.generated {
+		return 0
+	}
+	return least
 }
 
 // mappedTo returns the internal endpoint of a session or, for packets that made none, of a mapping.
@@ -97,7 +119,7 @@ func (c *call) mappedTo(s *shard, at mapping.Place, space portblock.Space, exter
 // An error about a hairpinned packet goes on to the other internal host (REQ-7).
 func (c *call) errorOut(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	var q rewrite.Packet4
-	why := quoted(p.Bytes, h, &q)
+	why := quoted(p.Bytes, h, &q, c.leastMTU(c.e.outbox.cfg.LeastMTU))
 	if c.static != nil {
 		if verdict, why, done := c.errorLeaves(p, h, &q, why); done {
 			return verdict, why
@@ -109,9 +131,18 @@ func (c *call) errorOut(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	space := spaceOf(&q)
 	internal := mapping.Endpoint{Addr: q.Dst, Port: q.DstPort}
 	s := c.lock(c.e.shardOf(uint16(p.Realm), q.Dst))
-	external, ok := c.mappedFrom(s, p.Realm, space, internal, remoteOf(space, q.Src, q.SrcPort))
+	remote := remoteOf(space, q.Src, q.SrcPort)
+	external, ok := c.mappedFrom(s, p.Realm, space, internal, remote)
 	if !ok {
 		return c.untranslated(p, h, ReasonICMPNoMatch)
+	}
+	if !c.generated {
+		if q.Kind == rewrite.KindTCP && !s.table.UnderWay(uint16(p.Realm), internal, remote, true, q.Seq, c.e.outbox.cfg.QuotedWindow) {
+			return Drop, ReasonICMPQuote
+		}
+		if h.ICMPType == 3 && h.ICMPCode == 4 && !c.e.outbox.mayReport(p.Realm, internal.Addr, c.now) {
+			return Drop, ReasonICMPRate
+		}
 	}
 	var saved headers
 	saved.save(p.Bytes)

@@ -123,7 +123,7 @@ func TestRFC4787_12_ErrorsEndNothing(t *testing.T) {
 		for _, et := range errorTypes {
 			verdict, why := n.Inbound(icmpError(t, router, external, et.t, et.c, [4]byte{}, left), n.now)
 			require.Equal(t, natcore.Forward, verdict, why)
-			verdict, why = n.Outbound(icmpError(t, hostA, dst.Addr(), et.t, et.c, [4]byte{}, arrived), n.now)
+			verdict, why = n.Outbound(icmpError(t, hostA, dst.Addr(), et.t, et.c, [4]byte{0, 0, 5, 120}, arrived), n.now)
 			require.Equal(t, natcore.Forward, verdict, why)
 		}
 		n.wait(life/2 - time.Millisecond)

@@ -36,7 +36,8 @@ func (o *outbox) init(c *ICMPConfig, key uint64) {
 		switch r {
 		case ReasonAddressesExhausted, ReasonBlocksExhausted, ReasonBlockLimit, ReasonPortLimit, ReasonPortsResting,
 			ReasonSessionLimit, ReasonNotSubscriber, ReasonSubscriberLimit, ReasonLogRefused,
-			ReasonRealmLimit, ReasonSessionRate, ReasonMappingRate, ReasonReserved, ReasonConflict:
+			ReasonRealmLimit, ReasonSessionRate, ReasonMappingRate, ReasonReserved, ReasonConflict,
+			ReasonSourcesExhausted:
 			o.answers[r] = messages[c.Exhausted]
 		case ReasonNoRule, ReasonRuleDrop:
 			o.answers[r] = messages[c.Refused]
@@ -59,14 +60,14 @@ func (e *Engine) internalSource() uint32 {
 }
 
 // externalSource is the source of errors to remote hosts about packets that were sent to an address.
-func (e *Engine) externalSource(sentTo uint32) uint32 {
-	if a := e.outbox.cfg.External; a.IsValid() {
+func (c *call) externalSource(sentTo uint32) uint32 {
+	if a := c.e.outbox.cfg.External; a.IsValid() {
 		return mapping.Number4(a)
 	}
-	if _, _, own := e.external.find(sentTo); own {
+	if c.own(sentTo) {
 		return sentTo
 	}
-	return e.internalSource()
+	return c.e.internalSource()
 }
 
 // refused answers a packet that was dropped, where it is to be answered. Its bytes are as they came.
@@ -119,6 +120,13 @@ func (o *outbox) admit(receiver uint64, now time.Time) bool {
 	}
 	o.suppressed++
 	return false
+}
+
+// mayReport asks whether an internal host may report a further MTU to the outside: as many a second as it may get errors (ATK-19 in CONFORMANCE.md).
+func (o *outbox) mayReport(realm Realm, internal uint32, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.limit.allowOne(2<<48|receiverOf(Inbound, realm, internal), now)
 }
 
 func (o *outbox) put(p Packet) {

@@ -162,6 +162,11 @@ const (
 	ReasonConflict
 	// ReasonSourcesExhausted: no source address of the Static or the Peering has a port left.
 	ReasonSourcesExhausted
+	// ReasonICMPQuote: an ICMP error that quotes a TCP segment which is not under way, or reports an MTU too low to be believed
+	// (RFC 5927; Config.ICMP).
+	ReasonICMPQuote
+	// ReasonICMPRate: an internal host reports MTUs to the outside faster than it may.
+	ReasonICMPRate
 
 	reasons = iota
 )
@@ -174,6 +179,7 @@ var reasonNames = [reasons]string{
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
 	"icmp error checksum", "fragment without first", "realm limit", "session rate", "mapping rate",
 	"rest is reserved", "stopped", "session conflict", "sources exhausted",
+	"icmp error not under way", "icmp mtu rate",
 }
 
 // String returns the reason in a few lower-case words, fit for a report.

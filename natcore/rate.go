@@ -29,15 +29,26 @@ func newLimiter(perSecond, perReceiver int, key uint64) limiter {
 
 // allow takes a token of the receiver and one of all, or neither and returns false.
 func (l *limiter) allow(receiver uint64, now time.Time) bool {
+	at := now.UnixMicro()
+	all := max(l.full, at) + l.all
+	if all-at > max(second, l.all) || !l.allowOne(receiver, now) {
+		return false
+	}
+	l.full = all
+	return true
+}
+
+// allowOne takes a token of the receiver alone, or returns false.
+func (l *limiter) allowOne(receiver uint64, now time.Time) bool {
 	h, _ := bits.Mul64(receiver^l.key, 0x9e3779b97f4a7c15)
 	h, _ = bits.Mul64(h^receiver, l.key|1)
 	each := &l.fullOfReceiver[h%receiverBuckets]
 	at := now.UnixMicro()
-	all, one := max(l.full, at)+l.all, max(*each, at)+l.each
-	if one-at > max(second, l.each) || all-at > max(second, l.all) {
+	one := max(*each, at) + l.each
+	if one-at > max(second, l.each) {
 		return false
 	}
-	l.full, *each = all, one
+	*each = one
 	return true
 }
 

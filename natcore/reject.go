@@ -18,25 +18,26 @@ func (e *Engine) Reject(p *Packet, why rewrite.ICMPError, now time.Time) bool {
 	if !ok || p.Direction > Inbound {
 		return false
 	}
-	_, _, fromExternal := e.external.find(h.Src)
-	_, _, toExternal := e.external.find(h.Dst)
+	c := e.call(now)
+	defer c.unlock()
+	fromExternal, toExternal := c.own(h.Src), c.own(h.Dst)
 	switch {
 	case p.Direction == Outbound && !fromExternal: // as it came, or exempt from translation
-		return e.outbox.send(p.Bytes, &h, e.internalSource(), why, Packet{Direction: Inbound, Realm: p.Realm}, e.advance(now))
+		return e.outbox.send(p.Bytes, &h, e.internalSource(), why, Packet{Direction: Inbound, Realm: p.Realm}, c.now)
 	case p.Direction == Inbound && (toExternal || p.Verdict == Bypass):
-		return e.outbox.send(p.Bytes, &h, e.externalSource(h.Dst), why, Packet{Direction: Outbound}, e.advance(now))
+		return e.outbox.send(p.Bytes, &h, c.externalSource(h.Dst), why, Packet{Direction: Outbound}, c.now)
 	}
-	return e.rejectTranslated(p, &h, why, now)
+	return c.rejectTranslated(p, &h, why)
 }
 
 // rejectTranslated builds the error about a translated packet and translates it back to the packet's sender.
-func (e *Engine) rejectTranslated(p *Packet, h *rewrite.Packet4, why rewrite.ICMPError, now time.Time) bool {
-	c := e.call(now)
-	defer c.unlock()
+func (c *call) rejectTranslated(p *Packet, h *rewrite.Packet4, why rewrite.ICMPError) bool {
+	e := c.e
 	// As an outbound packet, its source is not held against the external addresses.
 	a := Packet{
 		Bytes: rewrite.AppendICMPError4(nil, p.Bytes, h, e.internalSource(), why), Direction: Outbound, Realm: p.Realm,
 	}
+	c.generated = true
 	var outer rewrite.Packet4
 	if rewrite.Parse4(a.Bytes, &outer) != rewrite.FaultNone {
 		return false // not reached: it was built a moment ago

@@ -120,7 +120,7 @@ func (e *Engine) answerSYNs(now time.Time) {
 		}
 		p := Packet{Bytes: s.bytes}
 		if h, ok := answerable(&p); ok {
-			e.outbox.send(s.bytes, &h, e.externalSource(s.addressee), rewrite.Unreachable(3), Packet{Direction: Outbound}, now)
+			e.outbox.send(s.bytes, &h, c.externalSource(s.addressee), rewrite.Unreachable(3), Packet{Direction: Outbound}, now)
 		}
 	}
 	c.unlock()
