@@ -9,8 +9,9 @@ import (
 // SavedSession is all that a table keeps of a session, for snapshots.
 type SavedSession struct {
 	Session
-	// Scope is that of its mapping.
+	// Scope is that of its mapping, At the place of its external endpoint.
 	Scope Endpoint
+	At    Place
 	// State is the phase with what is known of both ends, as the table keeps it.
 	State uint8
 	// Out and In are the times of its last packets that counted, by direction.
@@ -31,7 +32,7 @@ type SavedMapping struct {
 func (t *Table) AppendSavedSessions(dst []SavedSession, part int) (sessions []SavedSession, next int) {
 	next = t.walk(part, func(r *record) {
 		if r.hasSession() {
-			dst = append(dst, SavedSession{r.session(), unpack(r.scope), r.state(), r.out, r.in, r.sent, r.heard})
+			dst = append(dst, SavedSession{r.session(), unpack(r.scope), r.place(), r.state(), r.out, r.in, r.sent, r.heard})
 		}
 	})
 	return dst, next

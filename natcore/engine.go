@@ -45,6 +45,18 @@ type Engine struct {
 // configuration at once: errors of type *FieldError under errors.Join. The engine's clock starts at now.
 // With deterministic maps it records their parameters first, and fails when the log refuses them.
 func New(cfg Config, now time.Time) (*Engine, error) {
+	e, err := build(cfg, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.recordEpochs(now); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// build makes an engine that has recorded nothing yet.
+func build(cfg Config, now time.Time) (*Engine, error) {
 	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
 	cfg.Rules = append([]Rule(nil), cfg.Rules...)
 	cfg.Quotas = cfg.Quotas.clone()
@@ -88,9 +100,6 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
 	e.ids.init(cfg.KeepID, secrets.Uint64(), secrets.Uint64())
 	e.initStatics(secrets, e.idleTimes(), now)
-	if err := e.recordEpochs(now); err != nil {
-		return nil, err
-	}
 	return e, nil
 }
 

@@ -40,3 +40,48 @@ func Example() {
 	// forward none true
 	// block-allocated 10.0.0.2 true 255
 }
+
+// A restart that loses nothing: the engine stops, writes down all that it has, and another one goes on from there.
+func ExampleRestore() {
+	cfg := natcore.Config{
+		Seed: [32]byte{1, 2, 3}, // a secret that is kept: a snapshot fits engines with its seed
+		Log:  logging.Discard,
+		Pools: []natcore.PoolConfig{{
+			Name: "cgn", Addresses: alloc.MustParseRanges("203.0.113.0/29"),
+		}},
+	}
+	began := time.Date(2026, 5, 1, 2, 30, 0, 0, time.UTC)
+	before, err := natcore.New(cfg, began)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	packet, _ := hex.DecodeString("450000261c4640004011ea410a000002c633640a" +
+		"9c400035001243674e415420766563746f72")
+	first := append([]byte(nil), packet...)
+	before.Outbound(first, began)
+
+	before.Stop()                          // packets are dropped from here on
+	snapshot := before.AppendSnapshot(nil) // to a file
+	later := began.Add(20 * time.Second)   // the time counts that it took
+	after, err := natcore.Restore(cfg, snapshot, later)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	second := append([]byte(nil), packet...)
+	after.Outbound(second, later)
+	fmt.Println("the same translation:", string(first) == string(second))
+	fmt.Println("sessions:", after.Stats().Sessions)
+
+	// Who does not come back closes: every block is released, with its record.
+	if err := after.Close(later); err != nil {
+		fmt.Println(err)
+	}
+	verdict, reason := after.Outbound(packet, later)
+	fmt.Println(verdict, reason)
+	// Output:
+	// the same translation: true
+	// sessions: 1
+	// drop stopped
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -87,6 +88,53 @@ func newExternals(c *Config, pools []*pool) (*externals, error) {
 	}
 	x.spans.Store(&all)
 	return x, nil
+}
+
+// members returns the addresses of a pool that are not being withdrawn, as merged ranges in order.
+func members(a *alloc.Pool) [][2]uint32 {
+	var all [][2]uint32
+	for s := range a.Spans(0) {
+		if s.Status&alloc.StatusMember != 0 && s.Status&alloc.StatusDrained == 0 {
+			all = append(all, [2]uint32{mapping.Number4(s.Range.First()), mapping.Number4(s.Range.Last())})
+		}
+	}
+	slices.SortFunc(all, func(a, b [2]uint32) int { return cmp.Compare(a[0], b[0]) })
+	merged := all[:0]
+	for _, r := range all {
+		if n := len(merged); n > 0 && merged[n-1][1] != math.MaxUint32 && merged[n-1][1]+1 == r[0] {
+			merged[n-1][1] = r[1]
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// externalsOf indexes the addresses that pools have now, those that are being withdrawn included.
+func externalsOf(pools []*pool) (*[]span, error) {
+	var all []span
+	for i, p := range pools {
+		for s := range p.alloc.Spans(0) {
+			if s.Status&alloc.StatusMember == 0 {
+				continue
+			}
+			position, _ := p.alloc.Position(s.Range.First())
+			v := span{mapping.Number4(s.Range.First()), mapping.Number4(s.Range.Last()), i, position}
+			if n := len(all); n > 0 && all[n-1].pool == i && all[n-1].last != math.MaxUint32 && all[n-1].last+1 == v.first &&
+				all[n-1].position+(v.first-all[n-1].first) == v.position {
+				all[n-1].last = v.last
+				continue
+			}
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	for i := 1; i < len(all); i++ {
+		if a, b := all[i-1], all[i]; b.first <= a.last {
+			return nil, fmt.Errorf("%v is of pools %q and %q", mapping.Addr4(b.first), pools[a.pool].cfg.Name, pools[b.pool].cfg.Name)
+		}
+	}
+	return &all, nil
 }
 
 // subtract cuts ranges out of spans.

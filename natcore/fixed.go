@@ -51,6 +51,15 @@ func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (index int, ok
 	return 0, false // not reached: live counts the bits
 }
 
+// use takes a port by its place in the set.
+func (f *fixedPorts) use(space portblock.Space, i int) {
+	if f.used[space] == nil {
+		f.used[space] = make([]uint64, (f.ports.Len()+63)/64)
+	}
+	f.used[space][i/64] |= 1 << (i % 64)
+	f.live[space]++
+}
+
 // giveBack frees a port; ok is false when it is not one of the set.
 func (f *fixedPorts) giveBack(space portblock.Space, port uint16) (ok bool) {
 	if !f.holds(space, port) {

@@ -90,11 +90,28 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	if p.layout != nil {
 		p.fresh = int64(p.layout.NewAddress(0).Counts(time.Time{}).Free)
 	}
-	positions := p.alloc.Positions() * uint64(p.selection.classes()) * p.units()
-	owners := make(ownerPages, (positions+ownersPerPage-1)/ownersPerPage)
-	p.owners.Store(&owners)
+	p.room()
 	p.formula.Store(cfg.Map)
 	return p, nil
+}
+
+// places returns the number of port spaces of the pool.
+func (p *pool) places() uint64 { return p.alloc.Positions() * uint64(p.selection.classes()) }
+
+// room makes room for the owners of all blocks, those that are known stay. The caller holds the lock, or is alone.
+func (p *pool) room() {
+	n := (p.places()*p.units() + ownersPerPage - 1) / ownersPerPage
+	old := p.owners.Load()
+	if old != nil && n <= uint64(len(*old)) {
+		return
+	}
+	owners := make(ownerPages, n)
+	if old != nil {
+		for i := range *old {
+			owners[i].Store((*old)[i].Load())
+		}
+	}
+	p.owners.Store(&owners)
 }
 
 // prefixed turns the faults of a part's configuration into faults of the

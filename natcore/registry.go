@@ -27,6 +27,17 @@ func (r *registry) add(s *subscriber) {
 	r.pages[s.index/registryPage][s.index%registryPage] = s
 }
 
+// reserve makes room for the numbers below next, of which some are spare.
+func (r *registry) reserve(next uint32, spare []uint32) {
+	r.next, r.spare = next, spare
+	for n := uint32(0); n < next; n += registryPage {
+		r.pages = append(r.pages, make([]*subscriber, registryPage))
+	}
+}
+
+// put enters a subscriber under the number that it has.
+func (r *registry) put(s *subscriber) { r.pages[s.index/registryPage][s.index%registryPage] = s }
+
 func (r *registry) remove(s *subscriber) {
 	r.pages[s.index/registryPage][s.index%registryPage] = nil
 	r.spare = append(r.spare, s.index)

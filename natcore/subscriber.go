@@ -54,6 +54,19 @@ func (s *subscriber) placeOf(l *portblock.Layout, port uint16) mapping.Place {
 	return mapping.Place{} // not reached: the port is of a block that is held
 }
 
+// at returns the place of a port that is the subscriber's by formula or by a block, and no place for any other.
+func (s *subscriber) at(l *portblock.Layout, port uint16) mapping.Place {
+	if s.fixed != nil {
+		if i, ok := s.fixed.ports.Index(s.fixed.ports.External(), port); ok {
+			return mapping.Place{Block: s.fixed.id, Offset: uint16(i)}
+		}
+	}
+	if l == nil {
+		return mapping.Place{}
+	}
+	return s.placeOf(l, port)
+}
+
 // idle reports whether the subscriber holds nothing any more.
 func (s *subscriber) idle() bool {
 	return s.others == 0 && s.holding.Blocks() == 0 && (s.fixed == nil || s.fixed.inUse() == 0)
