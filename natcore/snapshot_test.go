@@ -323,14 +323,16 @@ func TestSnapshotErrors(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(*natcore.Config){
-		"Seed":                func(c *natcore.Config) { c.Seed[0]++ },
-		"Shards":              func(c *natcore.Config) { c.Shards = 4 },
-		"Pools[0].Name":       func(c *natcore.Config) { c.Pools[0].Name = "other" },
-		"Pools[0].Mapping":    func(c *natcore.Config) { c.Pools[0].Mapping = natcore.AddressDependent },
-		"Pools[0].Select":     func(c *natcore.Config) { c.Pools[0].Select = flowmask.MustParseMask("0.0.0.3", "flow:src-ip") },
-		"Pools[0].Addresses":  func(c *natcore.Config) { c.Pools[0].Addresses = alloc.MustParseRanges("203.0.113.5-203.0.113.7") },
-		"Pools[0].Blocks":     func(c *natcore.Config) { c.Pools[0].Blocks.BlockSize = 32 },
-		"Pools must be those": func(c *natcore.Config) { c.Pools = append(c.Pools, natcore.PoolConfig{Name: "x", Addresses: alloc.MustParseRanges("192.0.2.1")}) },
+		"Seed":               func(c *natcore.Config) { c.Seed[0]++ },
+		"Shards":             func(c *natcore.Config) { c.Shards = 4 },
+		"Pools[0].Name":      func(c *natcore.Config) { c.Pools[0].Name = "other" },
+		"Pools[0].Mapping":   func(c *natcore.Config) { c.Pools[0].Mapping = natcore.AddressDependent },
+		"Pools[0].Select":    func(c *natcore.Config) { c.Pools[0].Select = flowmask.MustParseMask("0.0.0.3", "flow:src-ip") },
+		"Pools[0].Addresses": func(c *natcore.Config) { c.Pools[0].Addresses = alloc.MustParseRanges("203.0.113.5-203.0.113.7") },
+		"Pools[0].Blocks":    func(c *natcore.Config) { c.Pools[0].Blocks.BlockSize = 32 },
+		"Pools must be those": func(c *natcore.Config) {
+			c.Pools = append(c.Pools, natcore.PoolConfig{Name: "x", Addresses: alloc.MustParseRanges("192.0.2.1")})
+		},
 	} {
 		err := restore(snapshot, change)
 		require.ErrorIs(t, err, natcore.ErrSnapshotConfig, name)
