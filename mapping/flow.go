@@ -82,7 +82,7 @@ const UnansweredIdle = 30 * time.Second
 // Flows holds flows in both directions: a packet of either one finds its flow by one look-up. It keeps no pointers per flow and
 // grows without a stop. It is not for concurrent use.
 //
-//	bytes    64 a flow and about 48 for its two index entries
+//	bytes    56 a flow and about 48 for its two index entries
 type Flows struct {
 	index  map[flowKey]uint32 // slot and direction
 	slots  [][]flow
