@@ -63,7 +63,7 @@ func (f *fuzzed) ranges() (all []alloc.Range) {
 // all counts right. Errors are those of fields.
 func FuzzStatics(f *testing.F) {
 	f.Add([]byte{})
-	f.Add([]byte{1, 6, 0, 2, 5, 0, 80, 0, 0, 9, 31, 144, 1, 1})   // a port
+	f.Add([]byte{1, 6, 0, 2, 5, 0, 80, 0, 0, 9, 31, 144, 1, 1})    // a port
 	f.Add([]byte{1, 0, 0, 1, 9, 0, 0, 0, 0, 7, 0, 0, 0, 16, 0, 0}) // addresses
 	f.Add([]byte{3, 0, 6, 1, 0, 255, 255, 1, 255, 200, 3, 9, 8, 7, 6, 5, 4, 3, 2, 1, 250, 230, 220, 210})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -66,7 +66,6 @@ func drawStatic(t *rapid.T, name string) natcore.Static {
 
 // TestB119_StaticProperty: random static mappings come and go under random dynamic and static traffic. No two internal endpoints ever share an
 // external one towards a remote one, nothing dynamic is on a static port, every answer restores what it answers, and all counts hold.
-//
 func TestB119_StaticProperty(t *testing.T) {
 	kinds := []kind{udp, tcp, icmp}
 	rapid.Check(t, func(rt *rapid.T) {
