@@ -27,6 +27,7 @@ func (j *Journal) commit(sync bool) error {
 	}
 	err := j.write(sync)
 	switch {
+	case b.records == 0: // a synchronisation alone; the batch goes on
 	case err == nil:
 		b.done = true
 		j.stats.Records += b.records
@@ -47,13 +48,14 @@ func (j *Journal) commit(sync bool) error {
 	}
 	j.fault = err
 	j.out = j.out[:0]
-	j.writing = false
 	if b.done && b.waiters == 0 && b != j.cur {
 		j.free = b
 	}
-	if err == nil {
-		j.rollIfLong()
+	if err == nil && j.wal.good >= int64(j.c.WALSize) && !j.syncing && !j.closed && !j.backlog() {
+		j.cond.Broadcast() // the batch is done
+		j.roll()
 	}
+	j.writing = false
 	j.cond.Broadcast()
 	return err
 }
@@ -69,15 +71,17 @@ func (j *Journal) newBatch() *batch {
 
 // write brings j.out to the file.
 func (j *Journal) write(sync bool) error {
-	if j.wal.f == nil {
-		if err := j.create(); err != nil {
-			return refusal(err)
-		}
-	}
 	w, out, good := j.wal.f, j.out, j.wal.good
+	h := j.wal.header
 	j.mu.Unlock()
 	var n int
 	var err error
+	if w == nil {
+		if w, err = j.create(h); err != nil {
+			j.mu.Lock()
+			return refusal(err)
+		}
+	}
 	if len(out) > 0 {
 		n, err = w.Write(out)
 		if err == nil && n < len(out) {
@@ -106,8 +110,12 @@ func (j *Journal) write(sync bool) error {
 			j.begin(j.wal.first+1, uint64(good))
 			j.wake()
 		}
+		if !spoilt {
+			j.wal.f = w
+		}
 		return refusal(err)
 	}
+	j.wal.f = w
 	j.wal.good += int64(n)
 	j.stats.Bytes += uint64(n)
 	if sync {
@@ -125,13 +133,13 @@ func refusal(err error) error {
 }
 
 // create makes the file of the write-ahead log that begin decided on.
-func (j *Journal) create() error {
-	name := walName(j.wal.first)
+func (j *Journal) create(h header) (file, error) {
+	name := walName(h.first)
 	f, err := j.fs.Create(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = f.Write(j.wal.header.append(nil))
+	_, err = f.Write(h.append(nil))
 	if err == nil && !j.c.NoSync {
 		if err = f.Sync(); err == nil {
 			err = j.fs.SyncDir()
@@ -140,31 +148,28 @@ func (j *Journal) create() error {
 	if err != nil {
 		f.Close()
 		_ = j.fs.Remove(name)
-		return err
+		return nil, err
 	}
-	j.wal.f = f
-	return nil
-}
-
-// rollIfLong ends a log that is long enough, unless too many wait for the sealer.
-func (j *Journal) rollIfLong() {
-	if j.wal.good >= int64(j.c.WALSize) && !j.syncing && !j.closed && !j.backlog() {
-		j.roll()
-	}
+	return f, nil
 }
 
 // roll ends the log in use, which holds something, and decides on the next one.
+// The caller holds j.mu, which is released meanwhile, and has set j.writing.
 func (j *Journal) roll() {
-	if j.wal.f == nil {
+	w := j.wal.f
+	if w == nil {
 		return
 	}
-	if !j.c.NoSync && j.dirty {
-		if err := j.wal.f.Sync(); err != nil && j.c.OnError != nil {
+	sync := !j.c.NoSync && j.dirty
+	j.mu.Unlock()
+	if sync {
+		if err := w.Sync(); err != nil && j.c.OnError != nil {
 			j.c.OnError(fmt.Errorf("journal: %s cannot be synchronised: %w", walName(j.wal.first), err))
 		}
 	}
+	w.Close()
+	j.mu.Lock()
 	j.dirty = false
-	j.wal.f.Close()
 	j.begin(j.wal.first+1, uint64(j.wal.good))
 	j.wake()
 }

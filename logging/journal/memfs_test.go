@@ -14,6 +14,7 @@ import (
 // what was not synchronised.
 type memFS struct {
 	mu      sync.Mutex
+	gate    sync.Mutex // held: writes stall
 	files   map[string]*memFile
 	durable map[string]*memFile // names as of the last SyncDir
 	locked  bool
@@ -164,6 +165,8 @@ type memWriter struct {
 }
 
 func (w *memWriter) Write(b []byte) (int, error) {
+	w.m.gate.Lock()
+	defer w.m.gate.Unlock()
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	n, err := w.m.spend(len(b))

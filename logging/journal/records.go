@@ -19,8 +19,8 @@ import (
 func (r *Reader) Records() iter.Seq2[logging.Record, error] {
 	return func(yield func(logging.Record, error) bool) {
 		for _, s := range r.list() {
-			for _, run := range s.runs() {
-				events, err := s.events(run)
+			for _, w := range s.windows() {
+				events, err := s.events(w)
 				if err != nil {
 					if !yield(logging.Record{}, fmt.Errorf("journal: %s: %w", s.name, err)) {
 						return
@@ -43,19 +43,61 @@ func (r *Reader) list() []*store {
 	return r.stores
 }
 
-// runs returns the runs of records, in order.
-func (s *store) runs() []run {
-	var out []run
+// A frame of time in the order of records: those after one and up to another one.
+type orderSpan struct {
+	gen         uint64
+	after, last order
+	unsealed    bool
+}
+
+func (u *orderSpan) has(o order) bool { return o.compare(u.after) > 0 && o.compare(u.last) <= 0 }
+
+var (
+	firstOrder = order{max: yearOne - 1}
+	lastOrder  = order{1<<64 - 1, lastTime, 1<<64 - 1}
+)
+
+// windows returns spans that hold the records of one generation each, in order.
+// Where a segment lost something, records of its generations that stand in others
+// fall between them, and there are spans for those too.
+func (s *store) windows() []orderSpan {
+	var out []orderSpan
+	partial := s.open != nil && s.open.partial
+	after := firstOrder
 	for _, g := range s.segs {
-		out = append(out, g.sum.runs...)
+		partial = partial || g.partial
+		for _, u := range g.sum.runs {
+			if u.last.compare(after) > 0 {
+				out = append(out, orderSpan{u.gen, after, u.last, false})
+				after = u.last
+			}
+		}
 	}
+	var logs []run
 	if s.load != nil {
-		out = append(out, s.load.runs...)
+		logs = s.load.runs
+	}
+	if partial {
+		between := lastOrder
+		if len(logs) > 0 {
+			between = logs[0].first
+			if between.rank > 0 {
+				between.rank--
+			} else {
+				between.max, between.rank = between.max-1, 1<<64-1
+			}
+		}
+		out = append(out, orderSpan{0, after, between, false})
+		after = between
+	}
+	for _, u := range logs {
+		out = append(out, orderSpan{u.gen, after, u.last, true})
+		after = u.last
 	}
 	return out
 }
 
-// eventRef is one record of a run.
+// eventRef is one record of a span.
 type eventRef struct {
 	order
 	w *row            // with b: the row's second record
@@ -70,10 +112,8 @@ func (e *eventRef) record() logging.Record {
 	return e.w.record(e.b)
 }
 
-func (u *run) has(o order) bool { return o.compare(u.first) >= 0 && o.compare(u.last) <= 0 }
-
-// events returns the records of a run in order.
-func (s *store) events(u run) ([]eventRef, error) {
+// events returns the records of a span in order.
+func (s *store) events(u orderSpan) ([]eventRef, error) {
 	var out []eventRef
 	addRow := func(w *row) {
 		if w.shape.form.hasA() && u.has(w.orderA()) {
@@ -83,9 +123,7 @@ func (s *store) events(u run) ([]eventRef, error) {
 			out = append(out, eventRef{order: w.orderB(), w: w, b: true})
 		}
 	}
-	sealed := true
-	if s.load != nil && len(s.load.runs) > 0 && s.load.runs[0].first.compare(u.last) <= 0 {
-		sealed = false
+	if u.unsealed {
 		for i := range s.load.rows {
 			addRow(&s.load.rows[i])
 		}
@@ -95,7 +133,7 @@ func (s *store) events(u run) ([]eventRef, error) {
 			}
 		}
 	}
-	if sealed {
+	if !u.unsealed {
 		sc := scratches.Get().(*scratch)
 		defer scratches.Put(sc)
 		segs := s.segs
@@ -119,9 +157,9 @@ func (s *store) events(u run) ([]eventRef, error) {
 	return out, nil
 }
 
-// events calls row for each row with a record of the run, and more for each
-// record of the run that makes no row. Rows stay good.
-func (g *segment) events(u *run, sc *scratch, addRow func(*row), more func(*other)) error {
+// events calls addRow for each row with a record of the span, and more for each
+// record of the span that makes no row. Rows stay good.
+func (g *segment) events(u *orderSpan, sc *scratch, addRow func(*row), more func(*other)) error {
 	for i := range g.sum.chunks {
 		ok, err := g.chunk(i, sc)
 		if err != nil {
@@ -141,7 +179,7 @@ func (g *segment) events(u *run, sc *scratch, addRow func(*row), more func(*othe
 	}
 	for i := range g.sum.refs {
 		ref := &g.sum.refs[i]
-		if ref.last.compare(u.first) < 0 || ref.first.compare(u.last) > 0 {
+		if ref.last.compare(u.after) <= 0 || ref.first.compare(u.last) > 0 {
 			continue
 		}
 		if err := g.others(i, sc, func(o *other) {
@@ -155,9 +193,9 @@ func (g *segment) events(u *run, sc *scratch, addRow func(*row), more func(*othe
 	return nil
 }
 
-// mayBeIn reports whether a record of row k may belong to the run, by times alone.
-func (c *chunk) mayBeIn(k int, s *shape, u *run) bool {
-	in := func(t logging.Millis) bool { return t >= u.first.max && t <= u.last.max }
+// mayBeIn reports whether a record of row k may belong to the span, by times alone.
+func (c *chunk) mayBeIn(k int, s *shape, u *orderSpan) bool {
+	in := func(t logging.Millis) bool { return (t >= u.after.max || u.after.era != u.last.era) && t <= u.last.max }
 	from := logging.Millis(c.columns[colFrom].at(k)) + yearOne
 	if s.form.hasA() && in(from+logging.Millis(unzigzag(c.columns[colDelayA].at(k)))+logging.Millis(c.columns[colLagA].at(k))) {
 		return true

@@ -40,7 +40,10 @@ func (j *Journal) Seal() error {
 			j.cond.Wait()
 		}
 		if !j.closed {
+			j.writing = true
 			j.roll()
+			j.writing = false
+			j.cond.Broadcast()
 		}
 	}
 	j.mu.Unlock()

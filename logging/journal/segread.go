@@ -23,7 +23,8 @@ type segment struct {
 	seed uint32
 	sum  summary
 
-	report func(*DamageError)
+	report  func(*DamageError)
+	partial bool // something was lost, so that other segments may have records of its generations alone
 }
 
 // openSegment opens a segment. Where its index is damaged it is made anew from
@@ -42,7 +43,7 @@ func openSegment(fsys fs.FS, name string, s span, magic string, report func(*Dam
 		}
 		// Without the id no frame can be told from other bytes.
 		g.damaged(0, src.size, "its header is damaged; all that it holds is lost")
-		g.src.size = 0
+		g.src.size, g.partial = 0, true
 		g.empty()
 		return g, nil
 	}
@@ -97,6 +98,7 @@ func (g *segment) readSummary() error {
 // salvage makes the index from the frames that are whole.
 func (g *segment) salvage() error {
 	g.empty()
+	g.partial = true
 	f := newFrameReader(g.src, fileHeader, g.src.size, g.seed)
 	// The writer's code counts rows and remembers places; what it writes goes nowhere.
 	w := newSegmentWriter(nowhere{}, segMagic, g.span)

@@ -141,19 +141,20 @@ func (s *store) readLogs(gens []uint64, report func(*DamageError)) error {
 	for i := len(s.wals); i < len(gens); i++ {
 		gen := gens[i]
 		next := i+1 < len(gens) && gens[i+1] == gen+1
-		w, err := openWAL(s.fs, gen)
-		if errors.Is(err, errHeader) {
-			if !next {
-				break // just being made, or never finished
-			}
-			report(&DamageError{File: walName(gen), What: "its header is damaged; its records are lost"})
-			w = &walReader{name: walName(gen), src: &source{memory(nil), 0, nowhereFile{}}, h: header{first: gen}, frames: newFrameReader(memory(nil), 0, 0, 0)}
-		} else if err != nil {
-			return err
-		}
+		end := uint64(wholeLog)
 		if next {
-			w.limit(endOf(s.fs, gen))
+			end = endOf(s.fs, gen)
 		}
+		w, err := openWAL(s.fs, gen)
+		if errors.Is(err, errEmpty) && i+1 == len(gens) {
+			break // it may be just being made
+		}
+		if err != nil {
+			if w = lostLog(gen, end, err, report); w == nil {
+				return err
+			}
+		}
+		w.limit(end)
 		s.wals = append(s.wals, w)
 		s.load.begin(gen)
 		if err := s.drain(w, report); err != nil {
@@ -163,13 +164,6 @@ func (s *store) readLogs(gens []uint64, report func(*DamageError)) error {
 	s.index()
 	return nil
 }
-
-// nowhereFile stands for a file that cannot be read.
-type nowhereFile struct{}
-
-func (nowhereFile) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
-func (nowhereFile) Read([]byte) (int, error)   { return 0, io.EOF }
-func (nowhereFile) Close() error               { return nil }
 
 func (s *store) drain(w *walReader, report func(*DamageError)) error {
 	var r logging.Record

@@ -18,8 +18,12 @@ type walReader struct {
 	whole  bool // it is known where the log ends
 }
 
-// openWAL opens a write-ahead log. A log whose header is not whole yet holds
-// nothing: the error is errHeader.
+// errEmpty means that a log has no header yet: it is just being made, or a crash
+// kept it from being made. It never held a record.
+var errEmpty = errors.New("journal: a log without a header")
+
+// openWAL opens a write-ahead log. Its errors are errEmpty, errHeader where the
+// header of a log with records is damaged, and those of the file system.
 func openWAL(fsys fs.FS, gen uint64) (*walReader, error) {
 	name := walName(gen)
 	src, err := openSource(fsys, name)
@@ -32,6 +36,9 @@ func openWAL(fsys fs.FS, gen uint64) (*walReader, error) {
 	}
 	if err != nil {
 		src.Close()
+		if errors.Is(err, errHeader) && src.size <= fileHeader {
+			err = errEmpty
+		}
 		return nil, err
 	}
 	return &walReader{name: name, src: src, h: h, frames: newFrameReader(src, fileHeader, src.size, h.seed())}, nil
@@ -80,6 +87,28 @@ func (w *walReader) next(r *logging.Record, damage func(*DamageError)) error {
 	}
 }
 
+// lostLog returns an empty log in place of one that cannot be opened because
+// its header is damaged or was never written, and nil where err is another one.
+func lostLog(gen, end uint64, err error, damage func(*DamageError)) *walReader {
+	switch {
+	case errors.Is(err, errHeader), errors.Is(err, errEmpty) && end != wholeLog && end > fileHeader:
+		damage(&DamageError{File: walName(gen), What: "its header is damaged; its records are lost"})
+	case !errors.Is(err, errEmpty):
+		return nil
+	}
+	return &walReader{
+		name: walName(gen), src: &source{memory(nil), 0, noFile{}}, h: header{first: gen},
+		frames: newFrameReader(memory(nil), 0, 0, 0),
+	}
+}
+
+// noFile stands for a file that cannot be read.
+type noFile struct{}
+
+func (noFile) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (noFile) Read([]byte) (int, error)   { return 0, io.EOF }
+func (noFile) Close() error               { return nil }
+
 // endOf returns how much of a log counts, which the log of the next generation
 // knows if there is one.
 func endOf(fsys fs.FS, gen uint64) uint64 {
@@ -99,13 +128,10 @@ func readWAL(fsys fs.FS, gen uint64, next bool, damage func(*DamageError), f fun
 		end = endOf(fsys, gen)
 	}
 	w, err := openWAL(fsys, gen)
-	if errors.Is(err, errHeader) {
-		if next { // the writer went on, so this one was whole once
-			damage(&DamageError{File: walName(gen), What: "its header is damaged; its records are lost"})
+	if err != nil {
+		if w = lostLog(gen, end, err, damage); w == nil {
+			return err
 		}
-		return nil
-	} else if err != nil {
-		return err
 	}
 	defer w.Close()
 	w.limit(end)
