@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -13,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
@@ -24,9 +26,9 @@ var gvisorKind = Kind{
 	Flows: 100_000, Clock: true, TCP: true, New: newGvisor,
 }
 
-// gvisor is a netstack that forwards between two interfaces, with a rule that
+// Gvisor is a netstack that forwards between two interfaces, with a rule that
 // translates what leaves through the second one.
-type gvisor struct {
+type Gvisor struct {
 	stack *stack.Stack
 	nics  [2]*channel.Endpoint // internal, external
 	clock *faketime.ManualClock
@@ -42,10 +44,16 @@ const (
 const gvisorHeaders = 40
 
 func newGvisor(now time.Time) (NAT, error) {
-	n := &gvisor{clock: faketime.NewManualClock(), now: now}
+	address := func(a uint32) netip.Addr { return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, a))) }
+	return NewGvisor(now, netip.PrefixFrom(address(workload.InternalBase), 10), netip.PrefixFrom(address(workload.ExternalBase+1), 16))
+}
+
+// NewGvisor returns a netstack that translates what the internal hosts send to the external address, which stands with its prefix.
+func NewGvisor(now time.Time, internal, external netip.Prefix) (*Gvisor, error) {
+	n := &Gvisor{clock: faketime.NewManualClock(), now: now}
 	n.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{udp.NewProtocol, tcp.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{udp.NewProtocol, tcp.NewProtocol, icmp.NewProtocol4},
 		Clock:              n.clock,
 	})
 	const mtu = 1500
@@ -55,35 +63,37 @@ func newGvisor(now time.Time) (NAT, error) {
 			return nil, fmt.Errorf("gvisor: create interface: %v", err)
 		}
 	}
+	first := internal.Masked().Addr().As4()
+	router := [4]byte(binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(first[:])|1<<(32-internal.Bits())-2))
 	for _, a := range []struct {
-		nic    tcpip.NICID
-		addr   uint32
-		prefix int
+		nic tcpip.NICID
+		at  netip.Prefix
 	}{
-		{nicInternal, workload.InternalBase | 0x3ffffe, 10},
-		{nicExternal, workload.RemoteBase | 254, 24},
-		{nicExternal, workload.ExternalBase + 1, 16},
+		{nicInternal, netip.PrefixFrom(netip.AddrFrom4(router), internal.Bits())},
+		{nicExternal, netip.PrefixFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, workload.RemoteBase|254))), 24)},
+		{nicExternal, external},
 	} {
 		p := tcpip.ProtocolAddress{
 			Protocol:          ipv4.ProtocolNumber,
-			AddressWithPrefix: tcpip.AddressWithPrefix{Address: gvisorAddress(a.addr), PrefixLen: a.prefix},
+			AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(a.at.Addr().As4()), PrefixLen: a.at.Bits()},
 		}
 		if err := n.stack.AddProtocolAddress(a.nic, p, stack.AddressProperties{}); err != nil {
 			return nil, fmt.Errorf("gvisor: add address: %v", err)
 		}
 	}
+	inside := tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(internal.Addr().As4()), PrefixLen: internal.Bits()}
 	n.stack.SetRouteTable([]tcpip.Route{
-		{Destination: gvisorSubnet(workload.InternalBase, 10), NIC: nicInternal},
+		{Destination: inside.Subnet(), NIC: nicInternal},
 		{Destination: header.IPv4EmptySubnet, NIC: nicExternal},
 	})
 	if err := n.stack.SetForwardingDefaultAndAllNICs(ipv4.ProtocolNumber, true); err != nil {
 		return nil, fmt.Errorf("gvisor: forwarding: %v", err)
 	}
-	return n, n.translateSources()
+	return n, n.translateSources(tcpip.AddrFrom4(external.Addr().As4()))
 }
 
 // translateSources adds the rule: what leaves through the external interface gets the external address.
-func (n *gvisor) translateSources() error {
+func (n *Gvisor) translateSources(external tcpip.Address) error {
 	tables := n.stack.IPTables()
 	table := tables.GetTable(stack.NATID, false)
 	filter := stack.EmptyFilter4()
@@ -93,7 +103,7 @@ func (n *gvisor) translateSources() error {
 	}
 	rules := append([]stack.Rule(nil), table.Rules[:3]...)
 	rules = append(rules, stack.Rule{Filter: filter, Target: &stack.SNATTarget{
-		Addr: gvisorAddress(workload.ExternalBase + 1), NetworkProtocol: header.IPv4ProtocolNumber,
+		Addr: external, NetworkProtocol: header.IPv4ProtocolNumber,
 		ChangeAddress: true, ChangePort: true,
 	}})
 	table.Rules = append(rules, table.Rules[3:]...)
@@ -102,17 +112,7 @@ func (n *gvisor) translateSources() error {
 	return nil
 }
 
-func gvisorAddress(a uint32) tcpip.Address {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], a)
-	return tcpip.AddrFrom4(b)
-}
-
-func gvisorSubnet(a uint32, prefix int) tcpip.Subnet {
-	return tcpip.AddressWithPrefix{Address: gvisorAddress(a), PrefixLen: prefix}.Subnet()
-}
-
-func (n *gvisor) Translate(d Direction, batch [][]byte, now time.Time) (forwarded int) {
+func (n *Gvisor) Translate(d Direction, batch [][]byte, now time.Time) (forwarded int) {
 	n.advance(now)
 	from, to := n.nics[d], n.nics[1-d]
 	for _, b := range batch {
@@ -137,7 +137,26 @@ func (n *gvisor) Translate(d Direction, batch [][]byte, now time.Time) (forwarde
 	return forwarded
 }
 
-func (n *gvisor) advance(now time.Time) {
+// Send hands the stack one packet and returns all that leaves on the other side, and all that goes back.
+func (n *Gvisor) Send(d Direction, packet []byte, now time.Time) (onward, back [][]byte) {
+	n.advance(now)
+	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
+	n.nics[d].InjectInbound(ipv4.ProtocolNumber, p)
+	p.DecRef()
+	return sentBy(n.nics[1-d]), sentBy(n.nics[d])
+}
+
+func sentBy(nic *channel.Endpoint) (all [][]byte) {
+	for p := nic.Read(); p != nil; p = nic.Read() {
+		view := p.ToView()
+		all = append(all, append([]byte(nil), view.AsSlice()...))
+		view.Release()
+		p.DecRef()
+	}
+	return all
+}
+
+func (n *Gvisor) advance(now time.Time) {
 	if d := now.Sub(n.now); d > 0 {
 		n.clock.Advance(d)
 		n.now = now
@@ -145,11 +164,11 @@ func (n *gvisor) advance(now time.Time) {
 }
 
 // Expire lets the connection tracking's own timers run.
-func (n *gvisor) Expire(now time.Time) { n.advance(now) }
+func (n *Gvisor) Expire(now time.Time) { n.advance(now) }
 
-func (n *gvisor) Sessions() int { return -1 }
+func (n *Gvisor) Sessions() int { return -1 }
 
-func (n *gvisor) Close() {
+func (n *Gvisor) Close() {
 	n.stack.Close()
 	n.stack.Destroy()
 }

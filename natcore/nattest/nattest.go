@@ -12,7 +12,7 @@ import (
 //
 // A packet begins at its IPv4 header. The NAT may keep and change the bytes that it is given. What it sends because of them
 // is returned in the order in which it is sent: the packet itself, translated; fragments that waited; an ICMP
-// error to the sender; nothing.
+// error to the sender; nothing. A NAT that is an io.Closer is closed at the end of its row.
 type NAT interface {
 	// Outbound takes a packet that an internal host sends.
 	Outbound(packet []byte, now time.Time) []Packet

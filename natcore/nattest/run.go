@@ -3,6 +3,7 @@ package nattest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"testing"
@@ -107,6 +108,9 @@ func (t *test) attempt(s Subject, cfg Config) (err error) {
 	nat, err := s.New(cfg)
 	if err != nil {
 		return err
+	}
+	if c, ok := nat.(io.Closer); ok {
+		defer func() { err = errors.Join(err, c.Close()) }()
 	}
 	t.run(&stage{nat: nat, cfg: cfg, now: cfg.Now, subject: s})
 	return nil
