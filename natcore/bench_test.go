@@ -347,7 +347,7 @@ type watch struct {
 	ops     int
 }
 
-const windowOps = 1 << 12
+const windowOps = 1 << 10
 
 func startWatch() *watch { return &watch{since: time.Now()} }
 
@@ -366,6 +366,7 @@ func (w *watch) restart() { w.ops, w.since = 0, time.Now() }
 func (w *watch) report(b *testing.B) {
 	if len(w.windows) > 10 {
 		slices.Sort(w.windows)
+		b.ReportMetric(float64(w.windows[0].Nanoseconds())/windowOps, "min-ns/op")
 		b.ReportMetric(float64(w.windows[len(w.windows)/10].Nanoseconds())/windowOps, "p10-ns/op")
 	}
 }
