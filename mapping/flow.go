@@ -108,13 +108,17 @@ const flowsPerChunk = 1024
 
 // NewFlows returns an empty table. other is the idle time of protocols without ports.
 func NewFlows(idle Timeouts, other time.Duration, now time.Time) *Flows {
-	return &Flows{
-		index: map[flowKey]uint32{}, origin: now.UnixMilli(),
-		idle: [phases]Tick{
-			Active: ticks(idle.UDP), Query: ticks(idle.ICMP), Opening: ticks(idle.TCPOpening),
-			Established: ticks(idle.TCPEstablished), FinInternal: ticks(idle.TCPEstablished),
-			FinRemote: ticks(idle.TCPEstablished), Closing: ticks(idle.TCPClosing), Reset: ticks(idle.TCPClosing), Other: ticks(other),
-		},
+	f := &Flows{index: map[flowKey]uint32{}, origin: now.UnixMilli()}
+	f.SetTimeouts(idle, other)
+	return f
+}
+
+// SetTimeouts changes the idle times, on live flows too.
+func (f *Flows) SetTimeouts(idle Timeouts, other time.Duration) {
+	f.idle = [phases]Tick{
+		Active: ticks(idle.UDP), Query: ticks(idle.ICMP), Opening: ticks(idle.TCPOpening),
+		Established: ticks(idle.TCPEstablished), FinInternal: ticks(idle.TCPEstablished),
+		FinRemote: ticks(idle.TCPEstablished), Closing: ticks(idle.TCPClosing), Reset: ticks(idle.TCPClosing), Other: ticks(other),
 	}
 }
 

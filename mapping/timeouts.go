@@ -1,6 +1,10 @@
 package mapping
 
-import "time"
+import (
+	"time"
+
+	"github.com/blocknat/blocknat/portblock"
+)
 
 // Tick counts milliseconds since a table's origin, modulo 2^32 (49.7 days).
 // Ticks are compared by their signed difference, so all times that a table
@@ -43,6 +47,18 @@ func (t *Table) SetTimeouts(idle Timeouts, classes ...Timeouts) {
 	}
 	t.inbound = idle.RefreshInbound
 	t.index.each(func(s *segment) { s.stale = true })
+}
+
+// Classify gives each session the class of timeouts that of returns. It looks at the whole table.
+func (t *Table) Classify(of func(space portblock.Space, remote Endpoint) uint8) {
+	t.index.each(func(s *segment) {
+		for i := range s.recs {
+			if r := &s.recs[i]; s.holds(i) && r.hasSession() {
+				r.scope = r.scope&^(IdleClasses-1) | uint64(of(r.space(), r.remote())&(IdleClasses-1))
+			}
+		}
+		s.stale = true
+	})
 }
 
 // Advance sets the table's clock and returns it as a Tick. A time before the latest one counts

@@ -53,7 +53,7 @@ func (e *Engine) Close(now time.Time) error {
 		e.abandon(s, logging.ReasonShutdown)
 		var key [24]byte
 		_, _ = s.rnd.Read(key[:]) // never fails
-		e.shards[i].table = mapping.NewTable(key, e.idleTimes(), s.now)
+		e.shards[i].table = e.newTable(key, s.now)
 	}
 	e.sessions.Store(0)
 	e.subscribers.Store(0)

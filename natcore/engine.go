@@ -28,6 +28,7 @@ type Engine struct {
 	outbox   outbox
 	ids      identifiers
 
+	timeouts    atomic.Pointer[Timeouts]
 	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
 	sessions    atomic.Int64 // in all shards, against Limits.Sessions
@@ -89,27 +90,26 @@ func build(cfg Config, now time.Time) (*Engine, error) {
 	e.shardKey = secrets.Uint64()
 	e.frags.init(&cfg)
 	e.limiter = logging.NewLimiter(cfg.Log, logging.LimiterConfig{Interval: cfg.Events.Interval})
-	idle := e.idleTimes()
+	e.timeouts.Store(&cfg.Timeouts)
 	for i := range cfg.Shards {
 		var key [24]byte
 		var seed [32]byte
 		_, _ = secrets.Read(key[:])
 		_, _ = secrets.Read(seed[:])
-		e.shards = append(e.shards, newShard(i, key, seed, idle, now))
+		e.shards = append(e.shards, newShard(i, seed, e.newTable(key, now), now))
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
 	e.ids.init(cfg.KeepID, secrets.Uint64(), secrets.Uint64())
-	e.initStatics(secrets, e.idleTimes(), now)
+	e.initStatics(secrets, now)
 	return e, nil
 }
 
-// idleTimes are the times of the configuration as the table takes them.
-func (e *Engine) idleTimes() mapping.Timeouts {
-	t := &e.cfg.Timeouts
-	return mapping.Timeouts{
-		UDP: t.UDP, ICMP: t.ICMP, TCPOpening: t.TCPOpening, TCPEstablished: t.TCPEstablished, TCPClosing: t.TCPClosing,
-		RefreshInbound: e.cfg.RefreshInbound,
-	}
+// newTable returns a table with the engine's idle times.
+func (e *Engine) newTable(key [24]byte, now time.Time) *mapping.Table {
+	idle, classes := e.timeouts.Load().table(e.cfg.RefreshInbound)
+	t := mapping.NewTable(key, idle, now)
+	t.SetTimeouts(idle, classes...)
+	return t
 }
 
 // all returns the pools. Further ones are entered before they are counted, so no lock is needed to read them.

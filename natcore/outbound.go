@@ -296,6 +296,7 @@ func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened 
 	}
 	session := mapping.Session{
 		Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Remote: o.remote,
+		Idle: e.timeouts.Load().class(o.space, o.remote),
 	}
 	if !s.table.Open(&session, o.scope, &o.seg, s.tick) {
 		e.sessions.Add(-1)

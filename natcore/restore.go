@@ -312,7 +312,7 @@ func (r *reader) shard(s *shard) {
 	if r.err != nil {
 		return
 	}
-	s.table = mapping.NewTable(key, r.e.idleTimes(), s.now.Add(-phase))
+	s.table = r.e.newTable(key, s.now.Add(-phase))
 	s.advance(s.now)
 	next := uint32(r.u(most32))
 	var spare []uint32
@@ -563,7 +563,7 @@ func (r *reader) sessions(s *shard) {
 		wantScope, class := p.scope(remote)
 		v.Session = mapping.Session{
 			Realm: sub.key.realm, Space: space, Internal: mapping.Endpoint{Addr: sub.key.addr, Port: internal},
-			External: mapping.Endpoint{Addr: sub.external, Port: port}, Remote: remote, Idle: v.Idle,
+			External: mapping.Endpoint{Addr: sub.external, Port: port}, Remote: remote, Idle: r.e.timeouts.Load().class(space, remote),
 		}
 		v.Out, v.In = s.tick-mapping.Tick(out), s.tick-mapping.Tick(in)
 		at := sub.at(p.layout, port)

@@ -63,9 +63,9 @@ type release struct {
 	why      logging.Reason
 }
 
-func newShard(index int, key [24]byte, seed [32]byte, idle mapping.Timeouts, now time.Time) *shard {
+func newShard(index int, seed [32]byte, table *mapping.Table, now time.Time) *shard {
 	return &shard{
-		index: index, table: mapping.NewTable(key, idle, now),
+		index: index, table: table,
 		subs: map[subscriberKey]*subscriber{}, accounts: map[accountKey]*account{}, overrides: map[accountKey]*Quota{}, rnd: rand.NewChaCha8(seed), now: now,
 	}
 }

@@ -67,9 +67,10 @@ func (c *Config) cloneStatics() {
 }
 
 // initStatics sets up the sessions. Its secrets are drawn last, so that what is static changes nothing for the rest.
-func (e *Engine) initStatics(secrets *rand.ChaCha8, idle mapping.Timeouts, now time.Time) {
+func (e *Engine) initStatics(secrets *rand.ChaCha8, now time.Time) {
 	var seed [32]byte
 	_, _ = secrets.Read(seed[:]) // never fails
+	idle, _ := e.cfg.Timeouts.table(e.cfg.RefreshInbound)
 	e.statics.init(&e.cfg, seed, [2]uint64{secrets.Uint64(), secrets.Uint64()}, idle, now)
 }
 

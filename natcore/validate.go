@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/flowmask"
-	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -82,37 +81,6 @@ func (c *Config) complete(now time.Time) error {
 }
 
 const allSpaces = 1<<portblock.TCP | 1<<portblock.UDP | 1<<portblock.ICMP
-
-func (t *Timeouts) complete(f *faults) {
-	for _, v := range []struct {
-		name                 string
-		value                *time.Duration
-		def, least, shortest time.Duration
-		source               string
-	}{
-		{"UDP", &t.UDP, 300 * time.Second, 120 * time.Second, time.Second, "RFC 4787 REQ-5"},
-		{"ICMP", &t.ICMP, 60 * time.Second, 60 * time.Second, time.Second, "RFC 5508 REQ-2"},
-		{"TCPEstablished", &t.TCPEstablished, 7440 * time.Second, 7440 * time.Second, time.Second, "RFC 5382 REQ-5"},
-		{"TCPOpening", &t.TCPOpening, 240 * time.Second, time.Second, time.Second, "RFC 7857 section 2.1"},
-		{"TCPClosing", &t.TCPClosing, 240 * time.Second, 240 * time.Second, time.Second, "RFC 7857 section 2.1"},
-		{"Other", &t.Other, 300 * time.Second, 120 * time.Second, time.Second, "as RFC 4787 REQ-5"},
-		{"Fragment", &t.Fragment, 10 * time.Second, 2 * time.Second, 2 * time.Second, "RFC 6146 section 4"},
-	} {
-		if *v.value == 0 {
-			*v.value = v.def
-		}
-		least, hint := v.least, "; AllowShort lifts this in a laboratory"
-		if t.AllowShort || v.least == v.shortest {
-			least, hint = v.shortest, ""
-		}
-		if *v.value < least {
-			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at least %v (%s)%s", least, v.source, hint))
-		}
-		if *v.value > mapping.MaxIdle {
-			f.add("Timeouts."+v.name, *v.value, fmt.Sprintf("must be at most %v", mapping.MaxIdle))
-		}
-	}
-}
 
 func (l *Limits) complete(f *faults) {
 	for _, v := range []struct {
