@@ -10,14 +10,14 @@ import (
 
 // machine describes where a report was made: no names of hosts.
 type machine struct {
-	cpu     string
-	cores   int
-	goos    string
-	version string
+	CPU     string
+	Cores   int
+	OS      string
+	Version string
 }
 
 func describeMachine() machine {
-	return machine{cpu: processor("/proc/cpuinfo"), cores: runtime.NumCPU(), goos: runtime.GOOS + "/" + runtime.GOARCH, version: runtime.Version()}
+	return machine{CPU: processor("/proc/cpuinfo"), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH, Version: runtime.Version()}
 }
 
 // processor returns the model name in a cpuinfo file, or "unknown".
@@ -36,16 +36,32 @@ func processor(path string) string {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %s, %s", m.cpu, m.cores, m.goos, m.version)
+	return fmt.Sprintf("%s, %d cores, %s, %s", m.CPU, m.Cores, m.OS, m.Version)
 }
 
 // slug is the machine in a file name: the letters and digits of its processor, and its cores.
 func (m machine) slug() string {
 	var b strings.Builder
-	for _, word := range strings.FieldsFunc(strings.ToLower(m.cpu), func(r rune) bool {
+	for _, word := range strings.FieldsFunc(strings.ToLower(m.CPU), func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
 	}) {
 		b.WriteString(word + "-")
 	}
-	return fmt.Sprintf("%s%dcores", b.String(), m.cores)
+	return fmt.Sprintf("%s%dcores", b.String(), m.Cores)
+}
+
+// availableMemory returns the bytes that a meminfo file calls available, or 0.
+func availableMemory(path string) float64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var kib float64
+		if n, _ := fmt.Sscanf(lines.Text(), "MemAvailable: %f kB", &kib); n == 1 {
+			return kib * 1024
+		}
+	}
+	return 0
 }

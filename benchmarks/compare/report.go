@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -8,51 +9,89 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/blocknat/blocknat/benchmarks/peer"
+	"github.com/blocknat/blocknat/benchmarks/plot"
 )
 
 // report collects what was measured.
 type report struct {
-	kinds   []peer.Kind
-	rounds  int
-	machine machine
-	date    string
-	took    time.Duration
-	short   bool
-	rows    []*row
+	Date    string
+	Took    string
+	Rounds  int
+	Seed    uint64
+	Short   bool
+	Machine machine
+	Peers   []named
+	Notes   []string
+	Rows    []*row
+}
+
+// named is a peer in a report.
+type named struct{ Name, Note string }
+
+func newReport(kinds []peer.Kind) *report {
+	r := &report{Machine: describeMachine()}
+	for _, k := range kinds {
+		r.Peers = append(r.Peers, named{k.Name, k.Note})
+	}
+	return r
 }
 
 // row is one quantity under one condition, with the values of each peer.
 type row struct {
-	what, params, unit string
-	values             map[string][]float64
+	What, Params, Unit string
+	Values             map[string][]float64
 }
 
-func (r *report) row(what, params, unit string) *row {
-	for _, x := range r.rows {
-		if x.what == what && x.params == params {
+// note keeps a remark.
+func (r *report) note(format string, args ...any) {
+	if n := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, n) {
+		r.Notes = append(r.Notes, n)
+	}
+}
+
+// find returns a row, or nil.
+func (r *report) find(what, params string) *row {
+	for _, x := range r.Rows {
+		if x.What == what && x.Params == params {
 			return x
 		}
 	}
+	return nil
+}
+
+// last returns the last row of a quantity, or nil.
+func (r *report) last(what string) *row {
+	for _, x := range slices.Backward(r.Rows) {
+		if x.What == what {
+			return x
+		}
+	}
+	return nil
+}
+
+func (r *report) row(what, params, unit string) *row {
+	if x := r.find(what, params); x != nil {
+		return x
+	}
 	// Rows of a quantity stay together, in the order in which they came.
-	at := len(r.rows)
-	for i, x := range r.rows {
-		if x.what == what {
+	at := len(r.Rows)
+	for i, x := range r.Rows {
+		if x.What == what {
 			at = i + 1
 		}
 	}
 	x := &row{what, params, unit, map[string][]float64{}}
-	r.rows = slices.Insert(r.rows, at, x)
+	r.Rows = slices.Insert(r.Rows, at, x)
 	return x
 }
 
-func (x *row) add(peer string, v float64) { x.values[peer] = append(x.values[peer], v) }
+func (x *row) add(peer string, v float64) { x.Values[peer] = append(x.Values[peer], v) }
 
 // quantile returns the value below which a share of the peer's values lies: the nearest rank. ok is false without values.
 func (x *row) quantile(peer string, share float64) (v float64, ok bool) {
-	values := slices.Sorted(slices.Values(x.values[peer]))
+	values := slices.Sorted(slices.Values(x.Values[peer]))
 	if len(values) == 0 {
 		return 0, false
 	}
@@ -64,87 +103,124 @@ func (x *row) quantile(peer string, share float64) (v float64, ok bool) {
 
 func (x *row) median(peer string) (float64, bool) { return x.quantile(peer, 0.5) }
 
+// heading is the row's quantity with its unit.
+func (x *row) heading() string {
+	if x.Unit == "" {
+		return x.What
+	}
+	return x.What + " (" + x.Unit + ")"
+}
+
+// names are the peers that have a value in any row of a quantity, in the order of the report, and what else has one.
+func (r *report) names(what string) []string {
+	var names []string
+	for _, p := range append(slices.Clone(r.Peers), named{Name: peer.None.Name}, named{Name: kernelName}) {
+		for _, x := range r.Rows {
+			if x.What == what && len(x.Values[p.Name]) > 0 {
+				names = append(names, p.Name)
+				break
+			}
+		}
+	}
+	return names
+}
+
+// cell writes a median and in brackets its ratio to the first peer.
+func (r *report) cell(x *row, name string) string {
+	v, ok := x.median(name)
+	base, _ := x.median(r.Peers[0].Name)
+	switch {
+	case !ok:
+		return "-"
+	case name == r.Peers[0].Name || base == 0 || x.Unit == "%" || x.Unit == "":
+		return plot.Number(v)
+	case v > 999*base:
+		return plot.Number(v) + " (>999)"
+	}
+	return fmt.Sprintf("%s (%s)", plot.Number(v), plot.Number(v/base))
+}
+
 // text writes the table for people: medians, and in brackets the ratio to the first peer.
 func (r *report) text(w io.Writer) {
-	fmt.Fprintf(w, "%s\n%s; %d rounds, interleaved; medians, in brackets the ratio to %s; took %v\n",
-		r.machine, r.date, r.rounds, r.kinds[0].Name, r.took)
-	if r.short {
+	fmt.Fprintf(w, "%s\n%s; %d rounds, interleaved; medians, in brackets the ratio to %s; took %s\n",
+		r.Machine, r.Date, r.Rounds, r.Peers[0].Name, r.Took)
+	if r.Short {
 		fmt.Fprintln(w, "SHORT RUN: these figures show that the command works and nothing else.")
 	}
-	for _, k := range r.kinds {
+	for _, k := range r.Peers {
 		fmt.Fprintf(w, "  %-9s %s\n", k.Name, k.Note)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "Note: %s\n", n)
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	what := ""
-	for _, x := range r.rows {
-		if x.what != what {
-			what = x.what
-			fmt.Fprintf(t, "%s (%s)\t", what, x.unit)
-			for _, k := range r.kinds {
-				fmt.Fprintf(t, "%s\t", k.Name)
-			}
-			fmt.Fprintln(t)
+	for _, x := range r.Rows {
+		if x.What != what {
+			what = x.What
+			fmt.Fprintf(t, "%s\t%s\t\n", x.heading(), strings.Join(r.names(what), "\t"))
 		}
-		fmt.Fprintf(t, "%s\t", x.params)
-		base, _ := x.median(r.kinds[0].Name)
-		for i, k := range r.kinds {
-			v, ok := x.median(k.Name)
-			switch {
-			case !ok:
-				fmt.Fprint(t, "-\t")
-			case i == 0 || base == 0:
-				fmt.Fprintf(t, "%s\t", number(v))
-			case v > 999*base:
-				fmt.Fprintf(t, "%s (>999)\t", number(v))
-			default:
-				fmt.Fprintf(t, "%s (%s)\t", number(v), number(v/base))
-			}
+		fmt.Fprintf(t, "%s\t", x.Params)
+		for _, name := range r.names(what) {
+			fmt.Fprintf(t, "%s\t", r.cell(x, name))
 		}
 		fmt.Fprintln(t)
 	}
 	_ = t.Flush()
 }
 
-// number writes a value with about three digits.
-func number(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
 // tsv writes all values for programs: one line a row and peer, and a header.
 func (r *report) tsv(w io.Writer) {
 	fmt.Fprintln(w, "what\tparams\tunit\tpeer\tmedian\tp01\tp99\trepetitions")
-	for _, x := range r.rows {
-		for _, k := range r.kinds {
-			median, ok := x.median(k.Name)
+	for _, x := range r.Rows {
+		for _, name := range r.names(x.What) {
+			median, ok := x.median(name)
 			if !ok {
 				continue
 			}
-			low, _ := x.quantile(k.Name, 0.01)
-			high, _ := x.quantile(k.Name, 0.99)
+			low, _ := x.quantile(name, 0.01)
+			high, _ := x.quantile(name, 0.99)
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.4g\t%.4g\t%.4g\t%d\n",
-				x.what, x.params, x.unit, k.Name, median, low, high, len(x.values[k.Name]))
+				x.What, x.Params, x.Unit, name, median, low, high, len(x.Values[name]))
 		}
 	}
 }
 
-// write writes path.txt, the table with the values of each peer behind it, and path.svg.
-func (r *report) write(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+// write writes dir/name.txt, the table with the values of each peer behind it, dir/name.svg, and dir/performance.json, which the page is made of.
+func (r *report) write(dir, name string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	var text strings.Builder
 	r.text(&text)
+	text.WriteString("\nGoals:\n\n" + r.goals())
 	text.WriteString("\nAll values, tab-separated; p01 and p99 are the least and the greatest of few repetitions:\n\n")
 	r.tsv(&text)
-	if err := os.WriteFile(path+".txt", []byte(text.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".txt"), []byte(text.String()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(path+".svg", []byte(r.svg()), 0o644)
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name+".svg"), []byte(r.bars()), 0o644)
+}
+
+// resultFile is the report that the page shows.
+const resultFile = "performance.json"
+
+func load(path string) (*report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }

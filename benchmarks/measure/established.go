@@ -19,20 +19,28 @@ type Established struct {
 	ring  *workload.Ring
 }
 
-// Establish opens a session for each flow.
+// Establish opens a session for each flow: by its packet, or by a handshake where the flow is TCP.
 func Establish(k peer.Kind, flows []workload.Flow) (*Established, error) {
 	n, err := k.New(Began)
 	if err != nil {
 		return nil, err
 	}
+	e, err := establishIn(n, flows)
+	if err != nil {
+		n.Close()
+		return nil, fmt.Errorf("%s: %w", k.Name, err)
+	}
+	return e, nil
+}
+
+func establishIn(n peer.NAT, flows []workload.Flow) (*Established, error) {
 	if err := prepare(n, flows); err != nil {
 		return nil, err
 	}
 	e := &Established{NAT: n, ring: workload.NewRing(false)}
 	answers, err := open(n, e.ring, flows, nil)
 	if err != nil {
-		n.Close()
-		return nil, fmt.Errorf("%s: %w", k.Name, err)
+		return nil, err
 	}
 	workload.Shuffle(2, answers)
 	e.flows = [2][]workload.Flow{flows, answers}
@@ -52,11 +60,14 @@ func prepare(n peer.NAT, flows []workload.Flow) error {
 	return nil
 }
 
-// open sends a packet of each flow and returns the flows of the answers. spent is what the NAT took, where it is wanted.
+// open sends the first packet of each flow and returns the flows of the answers; TCP flows shake hands. spent is what the NAT took
+// for the first packets, where it is wanted.
 func open(n peer.NAT, ring *workload.Ring, flows []workload.Flow, spent *time.Duration) ([]workload.Flow, error) {
 	answers := make([]workload.Flow, 0, len(flows))
 	for len(flows) > 0 {
-		packets := ring.Fill(flows)
+		part := flows[:min(len(flows), workload.RingSize)]
+		tcp := part[0].Proto == workload.TCP
+		packets := ring.Fill(flagged(part, tcp, workload.FlagSYN))
 		start := time.Now()
 		forwarded := 0
 		for i := range packets {
@@ -68,15 +79,51 @@ func open(n peer.NAT, ring *workload.Ring, flows []workload.Flow, spent *time.Du
 		if forwarded != len(packets) {
 			return nil, fmt.Errorf("%d of %d packets of new flows were dropped, after %d flows", len(packets)-forwarded, len(packets), len(answers))
 		}
+		first := len(answers)
 		for i, p := range packets {
-			answers = append(answers, flows[i].Answer(workload.Source(p)))
+			answers = append(answers, part[i].Answer(workload.Source(p)))
+		}
+		if tcp {
+			if err := shake(n, ring, part, answers[first:]); err != nil {
+				return nil, err
+			}
 		}
 		flows = flows[len(packets):]
 	}
 	return answers, nil
 }
 
-// ring packets of a direction, written to the ring.
+// shake ends the handshakes of flows whose SYN has passed: the SYN-ACK of each answer, and the ACK.
+func shake(n peer.NAT, ring *workload.Ring, flows, answers []workload.Flow) error {
+	for _, step := range []struct {
+		direction peer.Direction
+		packets   []workload.Flow
+	}{
+		{peer.In, flagged(answers, true, workload.FlagSYN|workload.FlagACK)},
+		{peer.Out, flagged(flows, true, workload.FlagACK)},
+	} {
+		packets := ring.Fill(step.packets)
+		if n.Translate(step.direction, packets, Began) != len(packets) {
+			return fmt.Errorf("packets of handshakes were dropped, dir=%s", step.direction)
+		}
+	}
+	return nil
+}
+
+// flagged returns the flows with other TCP flags; they stay as they are when it does nothing.
+func flagged(flows []workload.Flow, tcp bool, flags uint8) []workload.Flow {
+	if !tcp {
+		return flows
+	}
+	changed := make([]workload.Flow, len(flows))
+	for i, f := range flows {
+		f.Flags = flags
+		changed[i] = f
+	}
+	return changed
+}
+
+// packets of a direction, written to the ring.
 func (e *Established) packets(d peer.Direction) [][]byte {
 	flows := e.flows[d]
 	if e.next[d] >= len(flows) {

@@ -15,11 +15,11 @@ type Life struct {
 	New float64
 	// Bytes is heap bytes a session, tables and garbage-free, by runtime.MemStats.
 	Bytes float64
-	// Collect is how long a forced collection takes with the sessions there, less what it takes without them, in microseconds;
-	// Pause is the longest stop of the world in it.
-	Collect, Pause float64
-	// Expire is nanoseconds a session that ends; 0 where the peer has no clock.
-	Expire float64
+	// Collect is what a forced collection takes with the sessions there, less what it takes without them.
+	Collect Collection
+	// Look is nanoseconds a session of a round of Expire that ends none; Expire is nanoseconds a session that ends. Both
+	// are 0 where the peer has no clock.
+	Look, Expire float64
 }
 
 // Live opens a session for each flow in a new NAT, one packet at a time, measures, and ends them all.
@@ -34,7 +34,7 @@ func Live(k peer.Kind, flows []workload.Flow) (Life, error) {
 		return l, err
 	}
 	ring := workload.NewRing(false)
-	before, collectBefore, _ := collected()
+	before := collect()
 	var spent time.Duration
 	answers, err := open(n, ring, flows, &spent)
 	if err != nil {
@@ -42,16 +42,21 @@ func Live(k peer.Kind, flows []workload.Flow) (Life, error) {
 	}
 	count := float64(len(answers))
 	answers = nil
-	after, collect, pause := collected()
+	after := collect()
 	l.New = float64(spent.Nanoseconds()) / count
-	l.Bytes = (float64(after) - float64(before)) / count
-	l.Collect = max(0, float64((collect-collectBefore).Nanoseconds())/1000)
-	l.Pause = float64(pause.Nanoseconds()) / 1000
+	l.Bytes = (float64(after.Live) - float64(before.Live)) / count
+	l.Collect = Collection{CPU: max(0, after.CPU-before.CPU), Wall: max(0, after.Wall-before.Wall), Pause: after.Pause, Live: after.Live}
 	if !k.Clock {
 		runtime.KeepAlive(flows)
 		return l, nil
 	}
 	start := time.Now()
+	n.Expire(Began.Add(time.Second))
+	l.Look = float64(time.Since(start).Nanoseconds()) / count
+	if left := n.Sessions(); left >= 0 && left != len(flows) {
+		return l, fmt.Errorf("%s: %d of %d sessions were left after a second", k.Name, left, len(flows))
+	}
+	start = time.Now()
 	n.Expire(Began.Add(peer.IdleTime))
 	l.Expire = float64(time.Since(start).Nanoseconds()) / count
 	if left := n.Sessions(); left > 0 {
@@ -59,23 +64,4 @@ func Live(k peer.Kind, flows []workload.Flow) (Life, error) {
 	}
 	runtime.KeepAlive(flows)
 	return l, nil
-}
-
-// collected collects garbage and returns the live bytes, how long a collection takes (the shorter
-// of two), and its longest pause.
-func collected() (live uint64, took, pause time.Duration) {
-	runtime.GC() // what is garbage now is swept
-	for i := range 2 {
-		start := time.Now()
-		runtime.GC()
-		if t := time.Since(start); i == 0 || t < took {
-			took = t
-		}
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	for i := range uint32(2) {
-		pause = max(pause, time.Duration(m.PauseNs[(m.NumGC+255-i)%256]))
-	}
-	return m.HeapAlloc, took, pause
 }

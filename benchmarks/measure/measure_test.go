@@ -32,6 +32,7 @@ func TestEachPeer(t *testing.T) {
 			require.Positive(t, l.New)
 			require.Greater(t, l.Bytes, 40.0, "a session cannot be smaller than its two keys")
 			require.Equal(t, k.Clock, l.Expire > 0)
+			require.Positive(t, l.Collect.Pause)
 			for _, m := range measure.Mixes(1, 1000) {
 				if !m.Fits(k) {
 					continue
@@ -51,10 +52,62 @@ func TestTogether(t *testing.T) {
 			continue
 		}
 		for callers := 1; callers <= 3; callers++ {
-			ns, err := measure.Together(k, workload.Uniform(1, 2000), callers, 64, 2*time.Millisecond)
+			all, err := measure.OpenTogether(k, workload.Uniform(1, 2000), callers)
+			require.NoError(t, err)
+			ns, err := all.All(64, 2*time.Millisecond)
 			require.NoError(t, err)
 			require.Positive(t, ns)
+			ns, err = all.Alone(64, 2*time.Millisecond)
+			require.NoError(t, err)
+			require.Positive(t, ns)
+			all.NAT.Close()
 		}
+	}
+}
+
+// TestEstablishedTCP shakes hands and sends segments both ways.
+func TestEstablishedTCP(t *testing.T) {
+	for _, k := range peer.Kinds() {
+		if !k.TCP {
+			continue
+		}
+		e, err := measure.Establish(k, workload.UniformTCP(1, 1000))
+		require.NoError(t, err)
+		for _, d := range []peer.Direction{peer.Out, peer.In} {
+			ns, err := e.For(d, 64, 2*time.Millisecond)
+			require.NoError(t, err, "%s, %v", k.Name, d)
+			require.Positive(t, ns)
+		}
+		e.NAT.Close()
+	}
+}
+
+func TestGrow(t *testing.T) {
+	for _, k := range append(peer.Kinds(), peer.None) {
+		flows := 20_000
+		if k.Flows < flows || k.Slow {
+			flows = 2000
+		}
+		g, err := measure.Grow(k, workload.Uniform(1, flows))
+		require.NoError(t, err)
+		require.Positive(t, g.Longest())
+		require.LessOrEqual(t, g.Rare(), g.Longest())
+		require.Equal(t, 2*(flows-min(1024, flows/2)), g.Calls())
+		require.LessOrEqual(t, g.Over(), g.Calls())
+		require.Equal(t, g, measure.Growth{}.Least(g))
+		require.LessOrEqual(t, g.Least(g).Longest(), g.Longest())
+	}
+}
+
+func TestFull(t *testing.T) {
+	for _, k := range peer.Kinds() {
+		if k.NewSmall == nil || k.Slow {
+			continue // a slow one is measured by the command
+		}
+		f, err := measure.Full(k, workload.Ports(1))
+		require.NoError(t, err)
+		require.Positive(t, f.New)
+		require.Zero(t, f.Refused, "%s: each flow has a port", k.Name)
 	}
 }
 

@@ -10,54 +10,66 @@ import (
 	"github.com/blocknat/blocknat/benchmarks/workload"
 )
 
-// Together lets callers goroutines translate outbound packets of known
-// sessions at once, each those of its own hosts, for about a time. It returns nanoseconds a packet of all together: wall-clock
-// time by the packets of all. Writing the packets to each caller's ring is part of it.
-func Together(k peer.Kind, flows []workload.Flow, callers, batch int, during time.Duration) (nanos float64, err error) {
+// Together is a NAT with sessions that several callers use at once, each the packets of hosts of its own.
+type Together struct {
+	NAT     peer.NAT
+	parts   []*Established // of callers
+	alone   *Established   // all flows, for one caller
+	callers int
+}
+
+// OpenTogether opens a session for each flow in a NAT for many callers.
+func OpenTogether(k peer.Kind, flows []workload.Flow, callers int) (*Together, error) {
 	n, err := k.NewShared(Began)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer n.Close()
 	sharer, ok := n.(peer.Sharer)
 	if !ok {
-		return 0, fmt.Errorf("%s: cannot be shared", k.Name)
+		n.Close()
+		return nil, fmt.Errorf("%s: cannot be shared", k.Name)
 	}
-	parts := make([][]workload.Flow, callers)
-	for _, f := range flows {
-		i := int(f.Src) % callers
-		parts[i] = append(parts[i], f)
+	t := &Together{NAT: n, callers: callers, alone: &Established{NAT: sharer.Share(), ring: workload.NewRing(false)}}
+	if _, err := open(t.alone.NAT, t.alone.ring, flows, nil); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("%s: %w", k.Name, err)
 	}
-	each := make([]*Established, callers)
-	for i := range each {
+	t.alone.flows[peer.Out] = flows
+	for i := range callers {
 		e := &Established{NAT: sharer.Share(), ring: workload.NewRing(false)}
-		if _, err := open(e.NAT, e.ring, parts[i], nil); err != nil {
-			return 0, fmt.Errorf("%s: %w", k.Name, err)
-		}
-		e.flows[peer.Out] = parts[i]
-		each[i] = e
-	}
-	packets := make([]int, callers)
-	faults := make([]error, callers)
-	var all sync.WaitGroup
-	start := time.Now()
-	for i, e := range each {
-		all.Go(func() {
-			for count := 0; ; {
-				p, _, err := e.Ring(peer.Out, batch)
-				count += p
-				if err != nil || time.Since(start) > during {
-					packets[i], faults[i] = count, err
-					return
-				}
+		for _, f := range flows {
+			if int(f.Src)%callers == i {
+				e.flows[peer.Out] = append(e.flows[peer.Out], f)
 			}
-		})
+		}
+		t.parts = append(t.parts, e)
+	}
+	return t, nil
+}
+
+// Alone lets one caller translate outbound packets for about a time and returns nanoseconds a packet.
+func (t *Together) Alone(batch int, during time.Duration) (nanos float64, err error) {
+	return t.alone.For(peer.Out, batch, during)
+}
+
+// All lets all callers translate outbound packets at once for about a time and returns nanoseconds a packet of all
+// together: the inverse of the sum of their rates while they are in the NAT.
+func (t *Together) All(batch int, during time.Duration) (nanos float64, err error) {
+	each := make([]float64, t.callers)
+	faults := make([]error, t.callers)
+	var all sync.WaitGroup
+	for i, e := range t.parts {
+		all.Go(func() { each[i], faults[i] = e.For(peer.Out, batch, during) })
 	}
 	all.Wait()
-	spent := time.Since(start)
-	total := 0
-	for _, p := range packets {
-		total += p
+	rate := 0.0
+	for _, ns := range each {
+		if ns > 0 {
+			rate += 1 / ns
+		}
 	}
-	return float64(spent.Nanoseconds()) / float64(max(total, 1)), errors.Join(faults...)
+	if err := errors.Join(faults...); err != nil || rate == 0 {
+		return 0, err
+	}
+	return 1 / rate, nil
 }

@@ -35,6 +35,7 @@ func Mixes(seed uint64, n int) []Mix {
 	some := min(10_000, max(n/10, 1))
 	zipf := workload.Zipf(seed, workload.Uniform(seed, some), n, 1.1)
 	return []Mix{
+		{Name: "uniform", Events: at(workload.Repeated(seed, workload.Uniform(seed, some), n)), Flows: some},
 		{Name: "zipf", Events: at(zipf), Flows: some},
 		{Name: "imix", Events: at(workload.IMIX(seed, zipf)), Flows: some},
 		{Name: "synflood", Events: at(workload.SYNFlood(seed, n)), Flows: n, TCP: true},

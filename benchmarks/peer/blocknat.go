@@ -11,9 +11,10 @@ import (
 
 var blocknatKind = Kind{
 	Name: "blocknat", Note: "natcore: port blocks with a record each, sessions, filtering, TCP states, timers, counters",
-	Flows: 1 << 24, Clock: true, TCP: true,
-	New:       func(now time.Time) (NAT, error) { return newBlocknat(now, 1) },
-	NewShared: func(now time.Time) (NAT, error) { return newBlocknat(now, 64) },
+	Flows: 1 << 24, Clock: true, TCP: true, Repeatable: true,
+	New:       func(now time.Time) (NAT, error) { return newBlocknat(now, 1, "198.18.0.0/16") },
+	NewShared: func(now time.Time) (NAT, error) { return newBlocknat(now, 64, "198.18.0.0/16") },
+	NewSmall:  func(now time.Time) (NAT, error) { return newBlocknat(now, 1, "198.18.0.1") },
 }
 
 type blocknat struct {
@@ -21,7 +22,7 @@ type blocknat struct {
 	batch  []natcore.Packet
 }
 
-func newBlocknat(now time.Time, shards int) (NAT, error) {
+func newBlocknat(now time.Time, shards int, addresses string) (NAT, error) {
 	// Each record is formatted, so that what logging costs the engine is counted; writing it is not.
 	log := logging.LogFunc(func(r *logging.Record) error {
 		var line [512]byte
@@ -31,11 +32,11 @@ func newBlocknat(now time.Time, shards int) (NAT, error) {
 	e, err := natcore.New(natcore.Config{
 		Seed: [32]byte{1, 2, 3}, Log: log, Shards: shards,
 		Pools: []natcore.PoolConfig{{
-			Name: "bench", Addresses: alloc.MustParseRanges("198.18.0.0/16"),
+			Name: "bench", Addresses: alloc.MustParseRanges(addresses),
 			// A single host may fill its address, as RFC 9693 with a single address pair wants.
 			Blocks: portblock.Config{MaxBlocks: 252},
 		}},
-		Limits: natcore.Limits{SessionsPerSubscriber: 1 << 20},
+		Limits: natcore.Limits{Sessions: 1 << 25, SessionsPerSubscriber: 1 << 20},
 	}, now)
 	if err != nil {
 		return nil, err
@@ -44,6 +45,18 @@ func newBlocknat(now time.Time, shards int) (NAT, error) {
 }
 
 func (n *blocknat) Translate(d Direction, batch [][]byte, now time.Time) (forwarded int) {
+	if len(batch) == 1 {
+		verdict := natcore.Drop
+		if d == Out {
+			verdict, _ = n.engine.Outbound(batch[0], now)
+		} else {
+			verdict, _ = n.engine.Inbound(batch[0], now)
+		}
+		if verdict == natcore.Forward {
+			return 1
+		}
+		return 0
+	}
 	for len(n.batch) < len(batch) {
 		n.batch = append(n.batch, natcore.Packet{})
 	}

@@ -11,6 +11,7 @@ import (
 var goMapKind = Kind{
 	Name: "gomap", Note: "a hand-written NAT on two Go maps and a mutex: symmetric, no records, no TCP states, no quotas",
 	Flows: 1 << 24, Clock: true, TCP: true, New: newGoMap, NewShared: newGoMap,
+	NewSmall: func(time.Time) (NAT, error) { return goMapOf(1), nil },
 }
 
 // goMap is what a gateway writes for itself: two maps from the addresses and
@@ -18,9 +19,11 @@ var goMapKind = Kind{
 // what it does: no two sessions share (external endpoint, remote endpoint), checksums stay right.
 // It shares no code with blocknat.
 type goMap struct {
-	mu  sync.Mutex
-	out map[tuple]*goSession
-	in  map[tuple]*goSession
+	mu sync.Mutex
+	// addresses is the number of external addresses.
+	addresses uint32
+	out       map[tuple]*goSession
+	in        map[tuple]*goSession
 }
 
 // tuple is the addresses and ports of a packet.
@@ -38,8 +41,10 @@ type goSession struct {
 // goMapIdle is its idle time for all protocols.
 const goMapIdle = 300 * time.Second
 
-func newGoMap(time.Time) (NAT, error) {
-	return &goMap{out: map[tuple]*goSession{}, in: map[tuple]*goSession{}}, nil
+func newGoMap(time.Time) (NAT, error) { return goMapOf(workload.ExternalCount), nil }
+
+func goMapOf(addresses uint32) *goMap {
+	return &goMap{addresses: addresses, out: map[tuple]*goSession{}, in: map[tuple]*goSession{}}
 }
 
 func (n *goMap) Translate(d Direction, batch [][]byte, now time.Time) (forwarded int) {
@@ -86,7 +91,7 @@ func (n *goMap) inbound(b []byte, t tuple) bool {
 // open makes a session: the host's own port where it is free towards the remote endpoint,
 // else the next free one.
 func (n *goMap) open(t tuple) *goSession {
-	host := t.src * 0x9e3779b1 >> 16 % workload.ExternalCount
+	host := t.src * 0x9e3779b1 >> 16 % n.addresses
 	in := tuple{src: t.dst, srcPort: t.dstPort, dst: workload.ExternalBase + host, dstPort: max(t.srcPort, 1024), proto: t.proto}
 	for range 64512 {
 		if n.in[in] == nil {

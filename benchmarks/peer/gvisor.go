@@ -23,7 +23,7 @@ import (
 
 var gvisorKind = Kind{
 	Name: "gvisor", Note: "gVisor netstack: a whole router with connection tracking and an SNAT rule; one external address",
-	Flows: 100_000, Clock: true, TCP: true, New: newGvisor,
+	Flows: 100_000, Clock: true, TCP: true, Garbage: true, Slow: true, New: newGvisor, NewSmall: newGvisor,
 }
 
 // Gvisor is a netstack that forwards between two interfaces, with a rule that

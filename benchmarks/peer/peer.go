@@ -65,8 +65,14 @@ type Kind struct {
 	Clock bool
 	// TCP says that it translates TCP.
 	TCP bool
+	// Garbage says that it allocates for each packet, Slow that it takes microseconds for one.
+	Garbage, Slow bool
+	// Repeatable says that the same packets make it do the same steps, so that what a call takes in every run is its own doing.
+	Repeatable bool
 	// New returns a NAT whose clock starts at now.
 	New func(now time.Time) (NAT, error)
+	// NewSmall returns a NAT with one external address; nil where there is none.
+	NewSmall func(now time.Time) (NAT, error)
 	// NewShared returns a NAT that is a Sharer, set up for many callers; nil where there is none.
 	NewShared func(now time.Time) (NAT, error)
 }
@@ -79,7 +85,7 @@ func Kinds() []Kind { return []Kind{blocknatKind, goMapKind, gvisorKind, pionKin
 
 // None does nothing: it shows what a benchmark's frame costs.
 var None = Kind{
-	Name: "none", Note: "does nothing: the cost of the frame", Flows: 1 << 30, Clock: true, TCP: true,
+	Name: "none", Note: "does nothing: the cost of the frame", Flows: 1 << 30, Clock: true, TCP: true, Repeatable: true,
 	New: func(time.Time) (NAT, error) { return none{}, nil },
 }
 

@@ -141,7 +141,8 @@ func TestUnknownInboundIsDropped(t *testing.T) {
 func TestExpire(t *testing.T) {
 	each(t, func(t *testing.T, k peer.Kind, n peer.NAT) {
 		if !k.Clock {
-			t.Skip("has the wall clock")
+			n.Expire(began) // has the wall clock: there is nothing to see
+			return
 		}
 		f := workload.Uniform(1, 1)[0]
 		ring := workload.NewRing(false)

@@ -15,7 +15,7 @@ import (
 
 var pionKind = Kind{
 	Name: "pion", Note: "pion vnet, a NAT for tests: UDP only, one address, ports never used again; two router goroutines are in the path",
-	Flows: 10_000, New: newPion,
+	Flows: 10_000, Garbage: true, New: newPion,
 }
 
 // pion is a vnet: an inner router with a NAT under an outer one. The NAT

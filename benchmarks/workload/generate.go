@@ -25,6 +25,43 @@ func Uniform(seed uint64, n int) []Flow {
 	return flows
 }
 
+// UniformTCP is Uniform with TCP flows whose packets are ACKs.
+func UniformTCP(seed uint64, n int) []Flow {
+	flows := Uniform(seed, n)
+	for i := range flows {
+		flows[i].Proto, flows[i].Flags = TCP, FlagACK
+	}
+	return flows
+}
+
+// Repeated returns n packets of the flows, each one of any of them.
+func Repeated(seed uint64, flows []Flow, n int) []Flow {
+	r := newRand(seed, 8)
+	packets := make([]Flow, n)
+	for i := range packets {
+		packets[i] = flows[r.IntN(len(flows))]
+	}
+	return packets
+}
+
+// Ports returns a flow for each port of one external address, 1024 to 65535: 252 hosts with 256 each, all to one remote
+// endpoint, so that no port serves twice.
+func Ports(seed uint64) []Flow {
+	const hosts, each = 252, 256
+	r := newRand(seed, 9)
+	flows := make([]Flow, 0, hosts*each)
+	for h := range uint32(hosts) {
+		first := r.UintN(64512)
+		for p := range uint(each) {
+			flows = append(flows, Flow{
+				Src: InternalBase + 1 + h, SrcPort: 1024 + uint16((first+p*40503)%64512), Dst: RemoteBase + 1, DstPort: 443, Proto: UDP, Size: MinSize,
+			})
+		}
+	}
+	Shuffle(seed, flows)
+	return flows
+}
+
 // Zipf returns n packets of the flows, of which the i-th most frequent one has a share
 // that falls as 1/i^s: few flows carry most packets. s is larger than 0; 1.0 to 1.1 is usual for traffic.
 func Zipf(seed uint64, flows []Flow, n int, s float64) []Flow {

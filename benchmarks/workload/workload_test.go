@@ -15,7 +15,7 @@ const seed = 20260501
 
 // TestPacketsMatchGopacket compares packets with those that gopacket serialises.
 func TestPacketsMatchGopacket(t *testing.T) {
-	flows := slices.Concat(Uniform(seed, 200), IMIX(seed, Uniform(seed+1, 100)), SYNFlood(seed, 200), DNSBurst(seed, 200))
+	flows := slices.Concat(Uniform(seed, 200), IMIX(seed, Uniform(seed+1, 100)), SYNFlood(seed, 200), DNSBurst(seed, 200), UniformTCP(seed, 100))
 	for _, f := range flows {
 		f = f.Answer(ExternalBase+uint32(f.SrcPort), f.SrcPort)
 		require.Equal(t, serialised(t, f), f.Put(make([]byte, ringSlot)), "%+v", f)
@@ -67,6 +67,9 @@ func TestReproducible(t *testing.T) {
 		"dnsburst": func(s uint64) any { return DNSBurst(s, 1000) },
 		"churn":    func(s uint64) any { return Churn(s, 100, 5, time.Minute, time.Second) },
 		"pair":     func(s uint64) any { return Pair(s, 100, 10) },
+		"tcp":      func(s uint64) any { return UniformTCP(s, 1000) },
+		"repeated": func(s uint64) any { return Repeated(s, Uniform(1, 100), 1000) },
+		"ports":    func(s uint64) any { return Ports(s) },
 	}
 	for name, g := range generators {
 		t.Run(name, func(t *testing.T) {
@@ -81,6 +84,7 @@ func TestFlowsAreDifferent(t *testing.T) {
 	for name, flows := range map[string][]Flow{
 		"uniform": Uniform(seed, 100_000), "synflood": SYNFlood(seed, 100_000),
 		"dnsburst": DNSBurst(seed, 100_000), "pair": Pair(seed, 40_000, 2),
+		"tcp": UniformTCP(seed, 100_000), "ports": Ports(seed),
 	} {
 		seen := map[Flow]bool{}
 		for _, f := range flows {
@@ -117,6 +121,9 @@ func TestShapes(t *testing.T) {
 	}
 	require.InDelta(t, 30.25, (sum / 2000).Minutes(), 1.5)
 }
+
+// TestPortsAreAsMany holds the flows of a full address against the ports that it has.
+func TestPortsAreAsMany(t *testing.T) { require.Len(t, Ports(seed), 65_536-1024) }
 
 func TestFlowSize(t *testing.T) { require.EqualValues(t, 16, unsafe.Sizeof(Flow{})) }
 
