@@ -8,10 +8,9 @@ require (
 	github.com/pion/logging v0.2.4
 	github.com/pion/transport/v3 v3.1.1
 	github.com/stretchr/testify v1.12.1
+	golang.org/x/sys v0.30.0
 	gvisor.dev/gvisor v0.0.0-20250503011706-39ed1f5ac29c
 )
-
-require golang.org/x/sys v0.30.0
 
 require (
 	github.com/RoaringBitmap/roaring/v2 v2.30.0 // indirect

@@ -24,7 +24,7 @@ type Bars struct {
 // The measures of a bar chart in pixels.
 const (
 	barsWidth             = 860.0
-	barsLeft, barsRight   = 270.0, 70.0
+	barsLeft, barsRight   = 310.0, 70.0
 	barsThick, barsApart  = 12.0, 8.0
 	barsHeading, barsFrom = 34.0, 74.0
 )

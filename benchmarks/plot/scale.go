@@ -54,7 +54,7 @@ func axisOf(s Scale, values []float64) axis {
 		last = first + 1
 	}
 	a.low, a.high = math.Pow(base, first), math.Pow(base, last)
-	step := math.Ceil((last - first) / 12)
+	step := math.Ceil((last - first) / 8)
 	for e := first; e <= last; e += step {
 		a.marks = append(a.marks, math.Pow(base, e))
 	}
