@@ -26,12 +26,12 @@ type Block struct {
 	Ports uint32
 }
 
-// block is a Block with its arrays: 44 bytes.
+// block is a Block with its arrays: 48 bytes.
 type block struct {
 	Block
-	ports [portblock.NumSpaces]arrayRef // made when a space is first used
-	live  uint32                        // mappings in it
-	seen  Tick                          // its latest packet, but for up to seenStep
+	ports [spaces]arrayRef // made when a space is first used
+	live  uint32           // mappings in it
+	seen  Tick             // its latest packet, but for up to seenStep
 }
 
 // seenStep: a packet notes its time in its block only when the packet before came in an earlier step of 4,096 ticks, so that
@@ -107,6 +107,19 @@ func (x *blocks) internalPort(b *block, space portblock.Space, offset uint16) (p
 	}
 	a := x.arena.at(b.ports[space], b.Ports)
 	return a[offset], a[b.Ports+uint32(offset)/16]>>(offset%16)&1 != 0
+}
+
+// taken reports whether the port of a place is in use, by this space or by another one that has the same ports.
+func (x *blocks) taken(at Place, space portblock.Space) bool {
+	b := x.at(at.Block)
+	for s := range portblock.Space(spaces) {
+		if PortsOf(s) == PortsOf(space) {
+			if _, ok := x.internalPort(b, s, at.Offset); ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // enter notes the mapping at a place, which is free.

@@ -12,7 +12,7 @@ import (
 
 func TestRecordSizes(t *testing.T) {
 	require.EqualValues(t, 64, unsafe.Sizeof(record{}), "one cache line")
-	require.EqualValues(t, 44, unsafe.Sizeof(block{}))
+	require.EqualValues(t, 48, unsafe.Sizeof(block{}))
 	require.LessOrEqual(t, unsafe.Sizeof(segment{}), uintptr(3456), "3.4 bytes for each of its records")
 	require.EqualValues(t, 0, uintptr(unsafe.Pointer(&newSegment(96, 0).recs[0]))%64)
 	require.EqualValues(t, 0, uintptr(unsafe.Pointer(&newSegment(2, 0).recs[0]))%64)

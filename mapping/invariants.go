@@ -135,7 +135,7 @@ func (c *checker) sums(used int) error {
 	}
 	for id := BlockID(1); id <= t.blocks.next; id++ {
 		b, entered := t.blocks.at(id), 0
-		for space := range portblock.Space(portblock.NumSpaces) {
+		for space := range portblock.Space(spaces) {
 			for off := range b.Ports {
 				if _, ok := t.blocks.internalPort(b, space, uint16(off)); ok {
 					entered++

@@ -63,7 +63,7 @@ func (t *Table) AddMapping(m *Mapping, now Tick) bool {
 	if !ok || of.Realm != m.Realm || of.Internal != m.Internal.Addr || of.External != m.External.Addr || uint32(m.At.Offset) >= of.Ports {
 		return false
 	}
-	if _, taken := t.blocks.internalPort(t.blocks.at(m.At.Block), m.Space, m.At.Offset); taken {
+	if t.blocks.taken(m.At, m.Space) {
 		return false
 	}
 	inner := innerOf(m.Realm, m.Internal)

@@ -52,8 +52,8 @@ func (t *Table) AppendSavedMappings(dst []SavedMapping, part int) (mappings []Sa
 // when Open would, or when the state is none that the session can have.
 func (t *Table) RestoreSession(v *SavedSession, now Tick) bool {
 	switch p := Phase(v.State & phaseMask); {
-	case v.Space == portblock.UDP && v.State != uint8(Active), v.Space == portblock.ICMP && v.State != uint8(Query),
-		v.Space == portblock.TCP && (p < Opening || p >= phases), !v.Space.IsValid(), v.Out.after(now), v.In.after(now),
+	case PortsOf(v.Space) == portblock.UDP && v.State != uint8(Active), v.Space == portblock.ICMP && v.State != uint8(Query),
+		v.Space == portblock.TCP && (p < Opening || p >= phases), v.Space >= spaces, v.Out.after(now), v.In.after(now),
 		now-v.Out > ticks(MaxIdle)+1, now-v.In > ticks(MaxIdle)+1:
 		return false
 	}

@@ -91,6 +91,7 @@ func totalOf(counts *[portblock.NumSpaces]atomic.Int64) int64 {
 
 // mayOpen returns why the account can have no further session of a space now, or ReasonNone.
 func (a *account) mayOpen(space portblock.Space, chosen bool, now time.Time) Reason {
+	space = mapping.PortsOf(space)
 	q := a.quota
 	if why := over(int64(a.sessions[space]), q.Protocols[space].Sessions, 0, chosen, ReasonSessionLimit); why != ReasonNone {
 		return why
@@ -106,6 +107,7 @@ func (a *account) mayOpen(space portblock.Space, chosen bool, now time.Time) Rea
 
 // mayMap returns why the account can have no further mapping of a space now, or ReasonNone.
 func (a *account) mayMap(space portblock.Space, chosen bool, now time.Time) Reason {
+	space = mapping.PortsOf(space)
 	q := a.quota
 	if why := over(int64(a.ports[space]), q.Protocols[space].Ports, 0, chosen, ReasonPortLimit); why != ReasonNone {
 		return why
@@ -121,12 +123,14 @@ func (a *account) mayMap(space portblock.Space, chosen bool, now time.Time) Reas
 
 // mayOpen is mayOpen for a realm.
 func (r *realmAccount) mayOpen(space portblock.Space, chosen bool, now time.Time) Reason {
+	space = mapping.PortsOf(space)
 	return r.may(&r.sessions, space, r.quota.Protocols[space].Sessions, r.quota.Sessions, r.quota.ReserveSessions,
 		bucket(r.opening.Load()), r.quota.SessionRate, ReasonSessionRate, chosen, now)
 }
 
 // mayMap is mayMap for a realm.
 func (r *realmAccount) mayMap(space portblock.Space, chosen bool, now time.Time) Reason {
+	space = mapping.PortsOf(space)
 	return r.may(&r.ports, space, r.quota.Protocols[space].Ports, r.quota.Ports, r.quota.ReservePorts,
 		bucket(r.mapping.Load()), r.quota.MappingRate, ReasonMappingRate, chosen, now)
 }
@@ -166,6 +170,7 @@ func raise(counts *[portblock.NumSpaces]atomic.Int64, space portblock.Space, ofS
 
 // open counts a session of the account and its realm, or changes nothing and says why not.
 func (a *account) open(space portblock.Space, chosen bool, now time.Time) Reason {
+	space = mapping.PortsOf(space)
 	if why := a.mayOpen(space, chosen, now); why != ReasonNone {
 		return why
 	}
@@ -182,6 +187,7 @@ func (a *account) open(space portblock.Space, chosen bool, now time.Time) Reason
 
 // closed takes a session off the counts.
 func (a *account) closed(space portblock.Space) {
+	space = mapping.PortsOf(space)
 	a.sessions[space]--
 	if a.realm != nil {
 		a.realm.sessions[space].Add(-1)
@@ -190,6 +196,7 @@ func (a *account) closed(space portblock.Space) {
 
 // mapped counts a mapping of the account and its realm, or changes nothing and says why not.
 func (a *account) mapped(space portblock.Space, chosen bool, now time.Time) Reason {
+	space = mapping.PortsOf(space)
 	if why := a.mayMap(space, chosen, now); why != ReasonNone {
 		return why
 	}
@@ -206,6 +213,7 @@ func (a *account) mapped(space portblock.Space, chosen bool, now time.Time) Reas
 
 // unmapped takes a mapping off the counts.
 func (a *account) unmapped(space portblock.Space) {
+	space = mapping.PortsOf(space)
 	a.ports[space]--
 	if a.realm != nil {
 		a.realm.ports[space].Add(-1)

@@ -4,7 +4,7 @@
 //
 // # What it does
 //
-// TCP, UDP and ICMP queries, both directions, with endpoint-independent, address-dependent or
+// TCP, UDP, UDP-Lite and ICMP queries, both directions, with endpoint-independent, address-dependent or
 // address-and-port-dependent mapping and, apart from it, filtering (RFC 4787, RFC 5382, RFC 5508); paired pooling
 // (RFC 6888 REQ-2); port blocks, so that one record covers a block of ports (RFC 7768), or deterministic ports, which
 // need none (RFC 7422), or both; hairpinning; ICMP errors

@@ -90,5 +90,5 @@ func sessionInfo(st *mapping.State, now time.Time, tick mapping.Tick) SessionInf
 	}
 }
 
-// protocols are the IP protocol numbers of the port spaces.
-var protocols = [...]uint8{6, 17, 1}
+// protocols are the IP protocol numbers of a table's spaces.
+var protocols = [...]uint8{6, 17, 1, 136}

@@ -99,7 +99,7 @@ func build(cfg Config, now time.Time) (*Engine, error) {
 		e.shards = append(e.shards, newShard(i, seed, e.newTable(key, now), now))
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
-	e.ids.init(cfg.KeepID, secrets.Uint64(), secrets.Uint64())
+	e.ids.init(cfg.KeepID, secrets.Uint64()^uint64(now.UnixNano()), secrets.Uint64())
 	e.initStatics(secrets, now)
 	return e, nil
 }
@@ -259,7 +259,7 @@ func (c *call) whole(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 			return c.untranslated(p, h, ReasonICMPType) // information request and reply are obsolete (RFC 5508 REQ-10 C)
 		}
 		fallthrough
-	case rewrite.KindTCP, rewrite.KindUDP:
+	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindUDPLite:
 		if p.Direction == Outbound {
 			return c.outbound(p, h)
 		}

@@ -190,6 +190,8 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 	if e.cfg.Events.Off {
 		return
 	}
+	protocol := protocols[space]
+	space = mapping.PortsOf(space)
 	v := note{at: s.now, noteKey: noteKey{
 		kind: logging.QuotaExceeded, resource: logging.ResourceSubscriberMappings, reason: why, realm: key.realm, pool: int16(key.pool), internal: key.addr,
 	}}
@@ -238,7 +240,7 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 	case ReasonBlocksExhausted, ReasonPortsResting:
 		v.noteKey = noteKey{kind: logging.AddressesExhausted, reason: why, pool: int16(key.pool)}
 		if sub != nil {
-			v.kind, v.external, v.protocol = logging.PortsExhausted, sub.external, protocols[space]
+			v.kind, v.external, v.protocol = logging.PortsExhausted, sub.external, protocol
 		}
 	default:
 		return

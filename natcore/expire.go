@@ -111,6 +111,7 @@ func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port
 
 // returnPort gives a port back to where it came from. The caller holds mu.
 func (e *Engine) returnPort(s *shard, sub *subscriber, space portblock.Space, port uint16) {
+	space = mapping.PortsOf(space)
 	if sub.fixed != nil && sub.fixed.giveBack(space, port) {
 		return
 	}

@@ -129,7 +129,7 @@ func (x *explanation) look(now time.Time) Reason {
 		return ReasonNone
 	}
 	p := e.pools[m.pool]
-	x.Pool, x.space = p.cfg.Name, space
+	x.Pool, x.space = p.cfg.Name, mapping.PortsOf(space)
 	scope, class := p.scope(remote)
 	x.key = subscriberKey{internal.Addr, uint16(x.q.Realm), uint16(m.pool), class}
 	if _, _, own := e.external.find(internal.Addr); own {

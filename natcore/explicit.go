@@ -15,7 +15,7 @@ type MapRequest struct {
 	// Realm and Internal are the internal endpoint; for ICMP the port is the identifier.
 	Realm    Realm
 	Internal netip.AddrPort
-	// Protocol is 6 (TCP), 17 (UDP) or 1 (ICMP).
+	// Protocol is 6 (TCP), 17 (UDP), 136 (UDP-Lite) or 1 (ICMP).
 	Protocol uint8
 	// Lifetime is how long the mapping stays without traffic: from 1 ms to ten days.
 	Lifetime time.Duration
@@ -101,10 +101,12 @@ func (r *MapRequest) parse() (space portblock.Space, internal mapping.Endpoint, 
 		space = portblock.TCP
 	case rewrite.ProtoUDP:
 		space = portblock.UDP
+	case rewrite.ProtoUDPLite:
+		space = mapping.UDPLite
 	case rewrite.ProtoICMP:
 		space = portblock.ICMP
 	default:
-		return 0, internal, "the protocol must be TCP (6), UDP (17) or ICMP (1)"
+		return 0, internal, "the protocol must be TCP (6), UDP (17), UDP-Lite (136) or ICMP (1)"
 	}
 	internal, ok := mapping.EndpointOf(r.Internal)
 	switch {

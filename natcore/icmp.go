@@ -32,7 +32,7 @@ func quoted(b []byte, h, q *rewrite.Packet4, leastMTU int) Reason {
 		return ReasonICMPQuote
 	}
 	switch q.Kind {
-	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindQueryRequest, rewrite.KindQueryReply:
+	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindUDPLite, rewrite.KindQueryRequest, rewrite.KindQueryReply:
 		return ReasonNone
 	}
 	return ReasonICMPNoMatch

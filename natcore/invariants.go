@@ -85,14 +85,14 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if e.shardOf(m.Realm, m.Internal.Addr) != s {
 				return fmt.Errorf("mapping of %v in a foreign shard", m.Internal)
 			}
-			if sub.fixed != nil && sub.fixed.holds(m.Space, m.External.Port) {
-				fixed[held{key, m.Space}]++
+			if sub.fixed != nil && sub.fixed.holds(mapping.PortsOf(m.Space), m.External.Port) {
+				fixed[held{key, mapping.PortsOf(m.Space)}]++
 				continue
 			}
 			if _, ok := sub.holding.BlockOf(e.pools[pool].place(position, b.Class), m.External.Port); !ok {
 				return fmt.Errorf("mapping of %v to %v, whose block it does not hold", m.Internal, m.External)
 			}
-			ports[held{key, m.Space}]++
+			ports[held{key, mapping.PortsOf(m.Space)}]++
 		}
 	}
 	sessions := map[subscriberKey]int{}

@@ -14,6 +14,8 @@ func spaceOf(h *rewrite.Packet4) portblock.Space {
 		return portblock.TCP
 	case rewrite.KindUDP:
 		return portblock.UDP
+	case rewrite.KindUDPLite:
+		return mapping.UDPLite
 	}
 	return portblock.ICMP
 }

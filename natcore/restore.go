@@ -506,7 +506,7 @@ func (r *reader) releases(s *shard) {
 func (r *reader) mappings(s *shard) {
 	for range r.count(7) {
 		sub := r.numbered(s)
-		space, internal, scope := portblock.Space(r.u(portblock.NumSpaces-1)), uint16(r.u(most16)), r.endpoint()
+		space, internal, scope := portblock.Space(r.u(uint64(mapping.UDPLite))), uint16(r.u(most16)), r.endpoint()
 		port, left := uint16(r.u(most16)), time.Duration(r.u(uint64(mapping.MaxIdle.Milliseconds())))*time.Millisecond
 		if r.err != nil {
 			return
@@ -520,15 +520,15 @@ func (r *reader) mappings(s *shard) {
 			return
 		}
 		if sub.fixed != nil && m.At.Block == sub.fixed.id {
-			sub.fixed.use(space, int(m.At.Offset))
+			sub.fixed.use(mapping.PortsOf(space), int(m.At.Offset))
 		}
 		r.mapped[sub]++
 		if left > 0 {
 			s.table.Keep(m.Realm, space, m.Internal, scope, left, s.tick)
 		}
-		sub.account.ports[space]++
+		sub.account.ports[mapping.PortsOf(space)]++
 		if a := sub.account.realm; a != nil {
-			a.ports[space].Add(1)
+			a.ports[mapping.PortsOf(space)].Add(1)
 		}
 		s.uses[sub.key.pool].mappings++
 	}
@@ -550,7 +550,7 @@ func (r *reader) numbered(s *shard) *subscriber {
 func (r *reader) sessions(s *shard) {
 	for range r.count(14) {
 		sub := r.numbered(s)
-		space, internal, scope, remote := portblock.Space(r.u(portblock.NumSpaces-1)), uint16(r.u(most16)), r.endpoint(), r.endpoint()
+		space, internal, scope, remote := portblock.Space(r.u(uint64(mapping.UDPLite))), uint16(r.u(most16)), r.endpoint(), r.endpoint()
 		v := mapping.SavedSession{Scope: scope}
 		port := uint16(r.u(most16))
 		v.State, v.Idle = uint8(r.u(most8)), uint8(r.u(mapping.IdleClasses-1))
@@ -583,9 +583,9 @@ func (r *reader) sessions(s *shard) {
 		sub.sessions++
 		s.uses[sub.key.pool].sessions++
 		r.e.sessions.Add(1)
-		sub.account.sessions[space]++
+		sub.account.sessions[mapping.PortsOf(space)]++
 		if a := sub.account.realm; a != nil {
-			a.sessions[space].Add(1)
+			a.sessions[mapping.PortsOf(space)].Add(1)
 		}
 	}
 }
@@ -602,7 +602,12 @@ func (r *reader) whole(s *shard, sub *subscriber) {
 		}
 		for port := range sub.holding.Live(sp) {
 			ports++
-			if _, _, ok := s.table.Holder(sub.at(layout, port.Number), sp); !ok {
+			at := sub.at(layout, port.Number)
+			_, _, ok := s.table.Holder(at, sp)
+			if !ok && sp == portblock.UDP {
+				_, _, ok = s.table.Holder(at, mapping.UDPLite)
+			}
+			if !ok {
 				r.bad("a port of %v has no mapping", mapping.Addr4(sub.key.addr))
 				return
 			}

@@ -111,6 +111,7 @@ type taken struct {
 // takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. more says
 // that another block would help. The caller holds mu.
 func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, internal uint16) (t taken, more bool, why Reason) {
+	space = mapping.PortsOf(space)
 	sub, p := s.subs[key], e.pools[key.pool]
 	if sub == nil && p.cfg.Map != nil {
 		if sub, why = e.enrol(s, key); why != ReasonNone {
@@ -158,6 +159,7 @@ func (s *shard) touch(sub *subscriber) {
 // reserved, then recorded, then used (rule 4 of the design). The caller holds no lock; on success the port is taken and
 // its block belongs to the subscriber.
 func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, internal uint16, now time.Time) (t taken, why Reason) {
+	space = mapping.PortsOf(space)
 	s.grants.Lock()
 	defer s.grants.Unlock()
 

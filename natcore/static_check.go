@@ -7,6 +7,7 @@ import (
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -245,6 +246,8 @@ func (c *Config) completeStatics(f *faults) {
 		switch {
 		case hasPorts(p):
 			f.add(field, p, "must be a protocol without ports: TCP, UDP and ICMP are always translated")
+		case p == rewrite.ProtoUDPLite:
+			f.add(field, p, "must be a protocol without ports: UDP-Lite is always translated")
 		case p == 33 || p == 51:
 			f.add(field, p, "must be another one: checksums of DCCP and AH cover addresses, which a translator cannot keep right")
 		}

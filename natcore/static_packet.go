@@ -120,6 +120,8 @@ func (c *call) arrive(p *Packet, h *rewrite.Packet4) (verdict Verdict, why Reaso
 	switch {
 	case others && !known && !source && !pooled:
 		return 0, 0, false
+	case pooled && h.Kind == rewrite.KindUDPLite:
+		return 0, 0, false
 	case others && x.chosen(h.Proto) || source:
 		return Drop, ReasonNoSession, true
 	case others:
@@ -161,7 +163,7 @@ func (c *call) send(p *Packet, h *rewrite.Packet4, in, out mapping.Header, opene
 
 // received takes a hairpinned packet in.
 func (c *call) received(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
-	if ported(h) {
+	if h.Kind.HasPorts() {
 		return c.inbound(p, h)
 	}
 	if verdict, why, done := c.arrive(p, h); done {
