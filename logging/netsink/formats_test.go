@@ -30,7 +30,7 @@ import (
 )
 
 // certificate returns both ends' configurations of TLS.
-func certificate(t testing.TB) (server, client *tls.Config) {
+func certificate(t require.TestingT) (server, client *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	tmpl := &x509.Certificate{
