@@ -12,15 +12,18 @@
 //
 //	engine --Append(r)--> Log: Limiter -> Fanout -+-> Writer (an Encoder to an io.Writer)
 //	        <--nil or why not--                   +-> Queue -> a slow or failing Log
+//	                                              +-> filesink.Sink, spool.Spool (a disk)
+//	                                              +-> netsink.Sink (UDP, TCP, TLS)
 //	                                              +-> ipfix.Exporter, slogsink.Log
 //	                                              +-> Index, Memory
 //
 // # What it has not
 //
 // No clock is read: times come in the records. Nothing starts by itself except
-// the one goroutine of a Queue. There are no sockets: who wants UDP, TCP or TLS
-// gives a connection as the io.Writer. Remote endpoints are recorded only when
-// the operator asks for them (RFC 6888 REQ-12).
+// the one goroutine of a Queue. There are no sockets and no files here: package
+// netsink has the first, with goroutines and a clock, packages filesink and spool
+// the second. Remote endpoints are recorded only when the operator asks for them
+// (RFC 6888 REQ-12).
 //
 // # Intervals
 //
@@ -38,7 +41,8 @@
 // # Promises
 //
 // An accepted record is not lost within what its log promises: Memory, Index and
-// Queue keep it while the process lives, a Writer has handed it to the io.Writer.
+// Queue keep it while the process lives, a Writer has handed it to the io.Writer,
+// a spool keeps it on a disk until a collector has it.
 // A refusal is an error, and the engine then gives out no block, unless a policy
 // (QueueConfig.Policy, Member.Optional) was told otherwise; then the loss is
 // counted. A record may arrive twice, never half: a torn line is ended by the
