@@ -25,8 +25,8 @@ func (x *Index) Resolve(f Resolver) {
 }
 
 // computed appends what the resolver says for each epoch that meets the time of
-// q. An epoch lasts until the next one of its host and instance, and both have
-// the millisecond of the change.
+// q. An epoch lasts until the next one of its host, instance and pool, and both
+// have the millisecond of the change.
 func (x *Index) computed(out []Candidate, q *Query, t, tol Millis) []Candidate {
 	if x.resolve == nil {
 		return out
@@ -63,7 +63,7 @@ func (x *Index) computed(out []Candidate, q *Query, t, tol Millis) []Candidate {
 func (x *Index) epochEnd(i int) (until Millis, open bool) {
 	e := &x.epochs[i]
 	for j := i + 1; j < len(x.epochs); j++ {
-		if next := &x.epochs[j]; next.Host == e.Host && next.Instance == e.Instance {
+		if next := &x.epochs[j]; next.Host == e.Host && next.Instance == e.Instance && next.PoolID == e.PoolID && next.Pool == e.Pool {
 			return next.Time, false
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/blocknat/blocknat/examples/quickstart/internal/capture"
 	"github.com/blocknat/blocknat/examples/quickstart/internal/proof"
 	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/logging/journal"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -39,6 +40,7 @@ type quickRun struct {
 	first  capture.Packet
 	files  *results
 	log    *logging.Writer
+	keep   *journal.Journal // or nil
 	proof  *proof.Proof
 	player *player
 	report *summary
@@ -77,7 +79,15 @@ func newRun(o options) (_ *quickRun, err error) {
 		return nil, err
 	}
 	r.log = logging.NewWriter(r.files.blocks, logging.JSON{})
-	engine, err := natcore.New(config(o, r.log), start)
+	var log logging.Log = r.log
+	if o.journal != "" {
+		if r.keep, err = journal.Open(o.journal, journal.Config{}); err != nil {
+			r.files.close()
+			return nil, fmt.Errorf("the journal cannot be written: %w; choose another directory with -journal DIR", err)
+		}
+		log = logging.Multi(r.keep, r.log)
+	}
+	engine, err := natcore.New(config(o, log), start)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +103,9 @@ func newRun(o options) (_ *quickRun, err error) {
 func (r *quickRun) close() {
 	r.file.Close()
 	r.files.close()
+	if r.keep != nil {
+		r.keep.Close()
+	}
 }
 
 // play plays all packets, lets time pass until the engine is at rest, and closes the files.
@@ -115,6 +128,11 @@ func (r *quickRun) play(bar *cli.Progress) error {
 	s.NoIP = sorted(r.file.Skipped())
 	stats := r.log.Stats()
 	s.BlockRecords, s.BlockBytes = stats.Records, stats.Bytes
+	if r.keep != nil {
+		if err := r.keep.Close(); err != nil {
+			return fmt.Errorf("the journal cannot be written: %w; make room, or choose another directory with -journal DIR", err)
+		}
+	}
 	if err := r.files.close(); err != nil {
 		return fmt.Errorf("the results cannot be written: %w; make room, or choose another directory with -out DIR", err)
 	}

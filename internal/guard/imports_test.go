@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"logging/ipfix":          {"logging"},
 	"logging/syslog":         {"logging"},
 	"logging/journal":        {"logging"},
+	"logging/formula":        {"logging", "mapping/deterministic", "portblock"},
 	"logging/loggingtest":    {"logging"},
 	"mapping":                {"portblock", "flowmask"},
 	"mapping/deterministic":  {"portblock"},

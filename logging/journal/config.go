@@ -53,8 +53,8 @@ type Config struct {
 	NoSync bool
 
 	// WALSize is the size in bytes at which a write-ahead log becomes a
-	// segment, 64 KiB to 1 GiB; 0 means 32 MiB. The memory that this takes is
-	// about five times as much, for a second or two.
+	// segment, 64 KiB to 1 GiB; 0 means 16 MiB. The memory that sealing takes
+	// is about ten times as much, for a second or two.
 	WALSize int
 
 	// Pending bounds the bytes of records that wait in memory for a disk that
@@ -110,7 +110,7 @@ func (c Config) complete() (Config, error) {
 			errs = append(errs, &ConfigError{field, fmt.Sprintf("is %d and must be between %d and %d, or 0 for %d", *v, least, most, standard)})
 		}
 	}
-	between("WALSize", &c.WALSize, 1<<16, 1<<30, 32<<20)
+	between("WALSize", &c.WALSize, 1<<16, 1<<30, 16<<20)
 	between("Pending", &c.Pending, 1<<16, 1<<30, 4<<20)
 	between("Backlog", &c.Backlog, 2, 1024, 16)
 	if c.Commit > Buffered {

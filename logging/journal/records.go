@@ -9,7 +9,7 @@ import (
 )
 
 // Records yields all records, journal by journal, in the order in which each
-// accepted them. It holds the records of one generation in memory, about five
+// accepted them. It holds the records of one generation in memory, about ten
 // times Config.WALSize, and reads the segments that a generation's records are in once for
 // each. What is damaged is left out and told by Damage; an error means that a
 // file could not be read, and ends the records of its journal.

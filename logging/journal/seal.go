@@ -99,6 +99,9 @@ func (j *Journal) damage(d *DamageError) {
 	}
 }
 
+// leastRecord is what a record of a block takes in a log, with short names.
+const leastRecord = 40
+
 // seal makes the segment of one log and the open intervals after it. Names
 // appear in an order in which every crash leaves something whole:
 //
@@ -126,6 +129,9 @@ func (j *Journal) seal(gen uint64, next bool) error {
 		}
 	}
 	l.begin(gen)
+	if info, err := fs.Stat(j.fs, walName(gen)); err == nil {
+		l.rows = make([]row, 0, info.Size()/leastRecord) // growing would take twice the room
+	}
 	if err := readWAL(j.fs, gen, next, j.damage, l.add); err != nil {
 		return err
 	}
