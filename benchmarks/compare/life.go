@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"time"
 
 	"github.com/blocknat/blocknat/benchmarks/measure"
 	"github.com/blocknat/blocknat/benchmarks/peer"
@@ -16,11 +17,16 @@ func (s *suite) livesOf() error {
 		w := workload.Uniform(s.seed, l.flows)
 		params := fmt.Sprintf("flows=%d", l.flows)
 		for round := range min(s.rounds, l.rounds) {
+			if round > 0 && s.late(0.5) {
+				break
+			}
 			err := s.turns(round, l.flows, func(_ int, k peer.Kind) error {
+				start := time.Now()
 				one, err := measure.Live(k, w)
 				if err != nil {
 					return err
 				}
+				s.took[k.Name] = time.Since(start)
 				s.report.row(rowNew, params, "ns").add(k.Name, one.New)
 				if k.Clock {
 					s.report.row(rowEnd, params, "ns").add(k.Name, one.Expire)
@@ -46,6 +52,9 @@ func (s *suite) growths() error {
 	kinds := append([]peer.Kind{peer.None}, s.kinds...)
 	least := map[string]measure.Growth{}
 	for round := range min(3, s.rounds) {
+		if round > 0 && s.late(0.7) {
+			break
+		}
 		for i := range kinds {
 			k := kinds[(i+round)%len(kinds)]
 			if k.Flows < s.growth || round > 0 && !k.Repeatable {
@@ -72,7 +81,7 @@ func (s *suite) growths() error {
 	return nil
 }
 
-// crowds measures the garbage collector with very many sessions there. A peer for which the memory does not suffice is left out.
+// crowds measures the garbage collector with very many sessions there. A peer for which the memory or the time does not suffice is left out.
 func (s *suite) crowds() error {
 	if s.crowd == 0 {
 		return nil
@@ -91,6 +100,12 @@ func (s *suite) crowds() error {
 		need := float64(s.crowd) * (2*each + 64)
 		if have := availableMemory("/proc/meminfo"); have > 0 && need > 0.9*have {
 			s.report.note("%s was not measured with %d sessions: it needs about %.0f GB and %.0f are there.", k.Name, s.crowd, math.Ceil(need/1e9), have/1e9)
+			return nil
+		}
+		// A life takes longer than in proportion to its sessions, as less of it is in the caches.
+		share := 1.5 * float64(s.crowd) / float64(s.lives[len(s.lives)-1].flows)
+		if end := time.Since(s.began) + time.Duration(share*float64(s.took[k.Name])); end > s.within {
+			s.report.note("%s was not measured with %d sessions: the run would have taken %v, and was to take %v.", k.Name, s.crowd, end.Round(time.Second), s.within)
 			return nil
 		}
 		l, err := measure.Live(k, w)

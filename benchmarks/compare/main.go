@@ -41,6 +41,7 @@ func run(args []string, out, progress io.Writer, now time.Time) error {
 	machine := flags.String("machine", "", "name of the machine in file names (default: from its processor)")
 	seed := flags.Uint64("seed", 20260501, "seed of the workloads")
 	kernel := flags.Bool("kernel", false, "measure the kernel's nftables masquerade too, in network namespaces: Linux, as root")
+	within := flags.Duration("within", 8*time.Minute, "about how long the run may take: when it gets late, large parts are repeated less, and the largest left out")
 	render := flags.Bool("render", false, "measure nothing: write the page and its charts anew from the results")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -68,7 +69,8 @@ func run(args []string, out, progress io.Writer, now time.Time) error {
 	}
 	r := newReport(kinds)
 	r.Rounds, r.Date, r.Seed, r.Short = *rounds, now.UTC().Format(time.DateOnly), *seed, *short
-	s := &suite{plan: p, kinds: kinds, rounds: *rounds, seed: *seed, kernel: *kernel, progress: progress, began: now, report: r}
+	s := &suite{plan: p, kinds: kinds, rounds: *rounds, seed: *seed, kernel: *kernel, progress: progress,
+		began: now, within: *within, took: map[string]time.Duration{}, report: r}
 	if err := s.run(); err != nil {
 		return err
 	}

@@ -121,6 +121,14 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// TestLate runs out of time at once: what is large has one round, and the largest is left out with a note.
+func TestLate(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, run([]string{"-short", "-out", "-", "-peers", "blocknat", "-within", "1ms"}, &out, io.Discard, time.Now()))
+	require.Contains(t, out.String(), "Note: blocknat was not measured with 2048 sessions")
+	require.NotContains(t, out.String(), rowCollector)
+}
+
 func TestQuantiles(t *testing.T) {
 	x := &row{Values: map[string][]float64{}}
 	_, ok := x.median("a")

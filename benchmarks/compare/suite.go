@@ -48,7 +48,14 @@ type suite struct {
 	kernel   bool
 	progress io.Writer
 	began    time.Time
+	within   time.Duration            // how long all of it may take, about
+	took     map[string]time.Duration // a life of the most sessions, by peer
 	report   *report
+}
+
+// late reports whether more than a share of the time is over: then large parts are repeated less.
+func (s *suite) late(share float64) bool {
+	return time.Since(s.began).Seconds() > share*s.within.Seconds()
 }
 
 func (s *suite) run() error {
