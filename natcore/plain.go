@@ -157,7 +157,9 @@ func (c *call) staged(packets []Packet, a []plain) {
 			}
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
-			s.touched += s.table.Touch(&a[i-1].look)
+			if !a[i-1].lost { // which was aimed at nothing
+				s.touched += s.table.Touch(&a[i-1].look)
+			}
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
 			if c.shard != s { // let go for a packet of no session

@@ -14,7 +14,13 @@ import (
 )
 
 // Subject returns the engine as a subject of the suite.
-func Subject() nattest.Subject {
+func Subject() nattest.Subject { return subjectOf(open) }
+
+// Batched returns the engine as a subject whose packets each travel in the middle of a batch, among packets
+// of another realm. The engine takes batches on another way than single packets; the rows must not tell the difference.
+func Batched() nattest.Subject { return subjectOf(openBatched) }
+
+func subjectOf(open func(nattest.Config) (nattest.NAT, error)) nattest.Subject {
 	return nattest.Subject{
 		New: open,
 		Deviates: map[string]string{
@@ -28,6 +34,12 @@ type subject struct{ engine *natcore.Engine }
 
 // open returns an engine that does what the configuration says.
 func open(c nattest.Config) (nattest.NAT, error) {
+	e, err := natcore.New(config(c), c.Now)
+	return &subject{e}, err
+}
+
+// config translates a configuration. Its one pool is the first.
+func config(c nattest.Config) natcore.Config {
 	pool := natcore.PoolConfig{
 		Name:      "pool",
 		Mapping:   behaviourOf(c.Mapping),
@@ -62,8 +74,7 @@ func open(c nattest.Config) (nattest.NAT, error) {
 			{Internal: c.Internal, Pool: pool.Name},
 		}
 	}
-	e, err := natcore.New(cfg, c.Now)
-	return &subject{e}, err
+	return cfg
 }
 
 // behaviourOf returns the engine's word for a behaviour; it is endpoint-independent by itself.
