@@ -27,6 +27,8 @@
 //	table.Outbound(realm, portblock.UDP, in, remote, nil, now) // gives out
 //	table.Inbound(at, portblock.UDP, out, remote, nil, now)    // gives in
 //
+// Flows is a table of its own, for sessions whose ends may both be translated: see there.
+//
 // # Representation
 //
 // One record of 64 bytes, a cache line without pointers, serves both directions. There are three kinds:

@@ -11,11 +11,15 @@
 // in both directions; fragments in any order; explicit mappings; rules that choose pools, exempt or refuse; several realms
 // with the same internal addresses; classes of remotes as port spaces of their own.
 //
+// What stands in the configuration (Config.Static, Peerings, Protocols): port forwarding, 1:1 addresses and ranges, several
+// servers behind one endpoint, identity; sources translated too (twice NAT, RFC 2663 section 4.3), between realms as well; protocols
+// without ports, by address alone.
+//
 // # What it does not
 //
 // It opens no sockets, starts no goroutines, reads no clock and logs nothing but records of
 // allocation, through the logging.Log that the caller gives it. It does not route, does not touch the TTL, and sends nothing: ICMP errors of its own
-// are built for the caller to send (Config.ICMP, Reject). IPv6 and other protocols are dropped, each under a named reason.
+// are built for the caller to send (Config.ICMP, Reject). IPv6, and protocols that are not chosen, are dropped, each under a named reason.
 //
 // # Use
 //
@@ -36,13 +40,32 @@
 //	   |        +------ portblock.Address      blocks of an address: free, heating, cooling
 //	   |        +------ owners                 block -> shard, read without a lock
 //	   +----- shard --- mapping.Table          mappings and sessions
-//	            +------ subscriber             portblock.Holding: blocks and ports
+//	   |        +------ subscriber             portblock.Holding: blocks and ports
+//	   +----- statics - index                  static mappings and peerings, read without a lock
+//	            +------ mapping.Flows          their sessions, and those of protocols without ports
 //
 // A subscriber is an internal address of a realm. A keyed hash of both puts it into a shard; all that it
 // holds is there, behind one lock. The number of shards changes speed, never what a subscriber can use.
 //
+// # What is static
+//
+// A packet of a known dynamic session goes its way first. Else, where anything is static, this is asked in turn: is it of a static session;
+// does a rule exempt or refuse certain remotes (its Remote is set); does a Peering cover it; has its source a Static that serves both ways; is its
+// destination a static endpoint while no rule translates its source. All other packets are dynamic. What comes to an external address is
+// asked for static sessions and endpoints first. So a hairpinning packet may be dynamic at one end and static at the other.
+//
+// The sessions have the idle times of others; packets of both ends keep them alive but for those of a remote end to a session that the internal one
+// began. One that a stranger began and nobody answers ends after 30 s. They are bounded (Limits.StaticSessions, Static.MaxSessions), and
+// apart from the dynamic ones, so that neither kind takes room from the other. A port of Sources serves one first end in each realm, and rests for 120 s.
+//
+// A session without ports (Config.Protocols) is recorded when it begins and when it ends, with its remote address: nothing else tells hosts
+// apart that share an external address. Sessions of static mappings and peerings have no records, as the configuration
+// says whose they are. It goes before the log: the record of a block names all of its ports, also a static one among them, which the
+// block's subscriber never gets. Static ports outside PoolConfig.Blocks.Ports (up to 1023, by default) are in no block.
+//
 // # Invariants
 //
+//   - Nothing dynamic holds a static external port, nor a port whose answers a session without ports would get.
 //   - An external endpoint belongs to at most one internal endpoint at a time (in each class of remotes), and rests for
 //     its hold-down, its block for its guard time, before it belongs to another.
 //   - No port is used before the record of its block is accepted by the log; a release that the log refuses
@@ -51,8 +74,8 @@
 //   - Checksums that were right stay right, wrong ones stay wrong.
 //   - Two datagrams that leave and may be fragmented have different identifications between the same addresses, for
 //     65,536 datagrams (RFC 6864); 256 KiB of counters serve for that. ICMP errors that wait for Drain take up to 1 MiB.
-//   - A packet from outside makes no state, but for a fragment that waits: it is of a known session, or passes by a mapping's
-//     filtering, or is dropped. The internal host's answer makes the session.
+//   - A packet from outside makes no state, but for a fragment that waits and for sessions with a static endpoint: it is of a
+//     known session, or passes by a mapping's filtering, or is dropped. The internal host's answer makes the session.
 //   - A packet of a known session allocates no memory and calls no interface.
 //
 // # Sources

@@ -24,7 +24,6 @@ type Engine struct {
 	shards   []*shard
 	shardKey uint64
 	frags    fragments
-	statics  statics
 	outbox   outbox
 	ids      identifiers
 
@@ -35,6 +34,7 @@ type Engine struct {
 	poolCount   atomic.Int64
 	stopped     atomic.Bool // packets are dropped
 	manyNotes   atomic.Bool // a shard has many notes
+	statics     statics     // begins with what each call looks at, as at the clock
 	events      eventCounts
 	limiter     *logging.Limiter // in front of the log, for events
 	sweep       sweep

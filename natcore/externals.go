@@ -30,15 +30,7 @@ type span struct {
 
 // find returns the pool and position of an address. One span costs one compare, many a binary search.
 func (x *externals) find(addr uint32) (pool int, position uint32, ok bool) {
-	spans := *x.spans.Load()
-	for len(spans) > 1 {
-		half := len(spans) / 2
-		if addr < spans[half].first {
-			spans = spans[:half]
-		} else {
-			spans = spans[half:]
-		}
-	}
+	spans := nearest(*x.spans.Load(), addr)
 	if len(spans) == 0 {
 		return 0, 0, false
 	}
@@ -47,6 +39,19 @@ func (x *externals) find(addr uint32) (pool int, position uint32, ok bool) {
 		return 0, 0, false
 	}
 	return s.pool, s.position + (addr - s.first), true
+}
+
+// nearest narrows spans, in order, to the one that an address can be in.
+func nearest(spans []span, addr uint32) []span {
+	for len(spans) > 1 {
+		half := len(spans) / 2
+		if addr < spans[half].first {
+			spans = spans[:half]
+		} else {
+			spans = spans[half:]
+		}
+	}
+	return spans
 }
 
 // newExternals indexes the addresses of all pools, and reports pools that

@@ -40,7 +40,7 @@ func Restore(cfg Config, snapshot []byte, now time.Time) (*Engine, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	e.advance(now)
+	e.reserveRestored(e.advance(now))
 	if err := e.recordEpochs(now); err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func (e *Engine) AddStatic(add []Static, how OnConflict, now time.Time) error {
 		return &ConflictError{conflicts}
 	}
 	if how == RetireConflicts {
-		e.retire(next, fresh)
+		e.retire(next, fresh, true)
 	}
 	st.mu.Lock()
 	for _, s := range fresh {
@@ -362,13 +362,20 @@ func (s *static) claims(space portblock.Space, port uint16) bool {
 	return ok && run.first <= port && port <= run.last
 }
 
-// retire ends the dynamic mappings, with their sessions, that hold external ports of some static mappings, or whose internal endpoint has
-// one of those.
-func (e *Engine) retire(x *staticIndex, of []*static) {
-	of = slices.Clone(of)
+// reserveRestored keeps what a snapshot has brought off the static ports: the configuration may have more of them than that of the saved engine.
+func (e *Engine) reserveRestored(now time.Time) {
+	if x := e.statics.index.Load(); x != nil && len(x.statics) > 0 {
+		e.reserve(x.statics, now)
+		e.retire(x, x.statics, false)
+	}
+}
+
+// retire ends the dynamic mappings, with their sessions, that hold external ports of some static mappings, and those whose internal
+// endpoint has one of these, where that is asked for.
+func (e *Engine) retire(x *staticIndex, of []*static, inside bool) {
 	inWay := func(space portblock.Space, realm uint16, internal, external mapping.Endpoint) bool {
 		s, _ := findStatic(x.external, uint64(external.Addr), int(space), external.Port)
-		if s == nil {
+		if s == nil && inside {
 			s, _ = findStatic(x.internal, placeOf(realm, internal.Addr), int(space), internal.Port)
 		}
 		return s != nil && slices.Contains(of, s)

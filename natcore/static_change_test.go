@@ -192,3 +192,22 @@ func TestStatics(t *testing.T) {
 	require.Equal(t, 1, n.Statics()[0].Servers[0].Weight)
 	require.Nil(t, newNAT(t).Statics())
 }
+
+// TestRestoreWithMoreStatics: an engine that is restored with a static mapping which the saved one had not ends what is in its way, and nothing else.
+func TestRestoreWithMoreStatics(t *testing.T) {
+	n := newNAT(t, oneAddress)
+	held := n.out(t, udp, endpoint(hostA, 4000), endpoint(server1, 80))
+	other := n.out(t, udp, endpoint(hostA, 4001), endpoint(server1, 80))
+	n.Stop()
+	cfg := config(n.log)
+	oneAddress(&cfg)
+	cfg.Static = []natcore.Static{{Name: "taken", External: held.Addr(), ExternalPort: held.Port(), Internal: hostB}, {Name: "a", External: ip("192.0.2.9"), Internal: hostA}}
+	e, err := natcore.Restore(cfg, n.AppendSnapshot(nil), n.now)
+	require.NoError(t, err)
+	n.Engine = e
+	check(t, n)
+	require.Equal(t, other, n.out(t, udp, endpoint(hostA, 4001), endpoint(server1, 80)), "a live session goes on")
+	require.Equal(t, at("192.0.2.9:4000"), n.out(t, udp, endpoint(hostA, 4000), endpoint(server1, 80)))
+	require.Equal(t, hostB, n.comes(t, udp, endpoint(server1, 80), held, synFlags).dst.Addr())
+	check(t, n)
+}

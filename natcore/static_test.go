@@ -353,3 +353,14 @@ func TestStaticSessionsEnd(t *testing.T) {
 	n.wait(240 * time.Second)
 	require.Zero(t, sessions())
 }
+
+// TestRFC5508_07b_OneToOneHostsPingEachOther: hosts with addresses of their own ping each other by these; the identifier stays, and the answer finds back.
+func TestRFC5508_07b_OneToOneHostsPingEachOther(t *testing.T) {
+	n := newNAT(t, withStatic(
+		natcore.Static{Name: "a", External: ip("192.0.2.8"), Internal: hostA}, natcore.Static{Name: "b", External: ip("192.0.2.9"), Internal: hostB},
+	))
+	require.Equal(t, hairpinned("192.0.2.8:77", "10.0.0.3:77", 0), n.leaves(t, 0, icmp, endpoint(hostA, 77), at("192.0.2.9:0"), tcpFlags{}))
+	require.Equal(t, hairpinned("192.0.2.9:77", "10.0.0.2:77", 0), n.leaves(t, 0, icmp, endpoint(hostB, 0), at("192.0.2.8:77"), tcpFlags{ack: true}))
+	require.Equal(t, dropped(natcore.ReasonNoSession), n.leaves(t, 0, icmp, endpoint(hostB, 0), at("192.0.2.8:78"), tcpFlags{ack: true}))
+	check(t, n)
+}
