@@ -174,7 +174,7 @@ func (f *Flows) Peek(h Header, now Tick) (out Header, owner uint32, ok bool) {
 	return f.at(at >> 1).keys[1-at&1].unpack().Reverse(), f.at(at >> 1).owner, true
 }
 
-const protoTCP, protoICMP, protoUDP = 6, 1, 17
+const protoTCP, protoICMP, protoUDP, protoUDPLite = 6, 1, 17, 136
 
 // Open enters a flow that begins with a packet that comes as in and leaves as out. It returns false, and changes
 // nothing, when packets of either end belong to another flow: Close removes that one if it is over.
@@ -191,7 +191,7 @@ func (f *Flows) Open(w *Flow, policy FlowPolicy, seg *Segment, now Tick) bool {
 	case protoTCP:
 		s.state, s.sent[0] = opened(seg.Flags), seg.end()
 		s.sent[1] = seg.Ack
-	case protoUDP:
+	case protoUDP, protoUDPLite:
 		s.state = uint8(Active)
 	case protoICMP:
 		s.state = uint8(Query)

@@ -32,7 +32,7 @@ type Peering struct {
 	Source netip.Prefix
 	// Destination holds what the hosts of From write to.
 	Destination netip.Prefix
-	// DestinationPorts are the ports of TCP or UDP that they may write to. The zero range means all.
+	// DestinationPorts are the ports of TCP, UDP or UDP-Lite that they may write to. The zero range means all.
 	DestinationPorts portblock.Range
 	// Target is what Destination becomes in To: a prefix of the same length, one by one. Default: Destination itself.
 	Target netip.Prefix
@@ -92,7 +92,7 @@ func newPeering(cfg Peering, id uint32) *peering {
 func (p *peering) covers(h *mapping.Header) bool {
 	return h.Dst&p.destMask == p.dest && h.Src&p.sourceMask == p.source &&
 		(p.cfg.Protocol == 0 || p.cfg.Protocol == h.Proto) &&
-		(!p.cfg.DestinationPorts.IsValid() || (h.Proto == 6 || h.Proto == 17) && p.cfg.DestinationPorts.Contains(h.DstPort))
+		(!p.cfg.DestinationPorts.IsValid() || h.Proto != 1 && hasPorts(h.Proto) && p.cfg.DestinationPorts.Contains(h.DstPort))
 }
 
 // sortPeerings brings peerings into the order in which they are tried.

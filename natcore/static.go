@@ -25,7 +25,7 @@ type Static struct {
 	Name string
 	// Realm is where the internal hosts are.
 	Realm Realm
-	// Protocol is 6 (TCP), 17 (UDP) or 1 (ICMP, whose identifiers stand for ports). 0 means TCP and UDP where ports are given, and
+	// Protocol is 6 (TCP), 17 (UDP), 136 (UDP-Lite) or 1 (ICMP, whose identifiers stand for ports). 0 means all of these but ICMP where ports are given, and
 	// where none are all protocols, those without ports too, but for AH and DCCP, whose checksums no translator of
 	// addresses can keep right. Where no ports are given it may be any other protocol as well.
 	Protocol uint8

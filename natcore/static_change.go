@@ -275,9 +275,9 @@ func (st *statics) reservations(addr uint32) []portblock.Reservation {
 		return nil
 	}
 	var all []portblock.Reservation
-	for space := range portblock.Space(portblock.NumSpaces) {
+	for space := range protocols {
 		for _, r := range x.external[i].lists[space] {
-			all = append(all, portblock.Reservation{Ports: portblock.RangeOf(r.first, r.last), Spaces: space.Set()})
+			all = append(all, portblock.Reservation{Ports: portblock.RangeOf(r.first, r.last), Spaces: mapping.PortsOf(portblock.Space(space)).Set()})
 		}
 	}
 	return all
@@ -343,10 +343,15 @@ func (e *Engine) tellHoldings(s *static, p *pool, position uint32, r *portblock.
 			}
 			live, _ = sub.holding.SetReserved(p.place(position, sub.key.class), r, live[:0], shard.now)
 			for _, l := range live {
-				internal, realm, ok := shard.table.Holder(sub.placeOf(p.layout, l.Port.Number), l.Space)
-				if ok && s.claims(l.Space, l.Port.Number) {
-					held := mapping.Endpoint{Addr: external, Port: l.Port.Number}
-					conflicts = append(conflicts, Conflict{s.cfg.Name, Realm(realm), protocols[l.Space], internal.AddrPort(), held.AddrPort()})
+				for space, protocol := range protocols {
+					if mapping.PortsOf(portblock.Space(space)) != l.Space || !s.claims(l.Space, l.Port.Number) {
+						continue
+					}
+					internal, realm, ok := shard.table.Holder(sub.placeOf(p.layout, l.Port.Number), portblock.Space(space))
+					if ok {
+						held := mapping.Endpoint{Addr: external, Port: l.Port.Number}
+						conflicts = append(conflicts, Conflict{s.cfg.Name, Realm(realm), protocol, internal.AddrPort(), held.AddrPort()})
+					}
 				}
 			}
 		}
@@ -356,10 +361,14 @@ func (e *Engine) tellHoldings(s *static, p *pool, position uint32, r *portblock.
 	return conflicts
 }
 
-// claims reports whether the mapping is of an external port.
+// claims reports whether the mapping is of an external port, which UDP and UDP-Lite share.
 func (s *static) claims(space portblock.Space, port uint16) bool {
-	run, ok := s.runs(int(space), false)
-	return ok && run.first <= port && port <= run.last
+	for list := range protocols {
+		if run, ok := s.runs(list, false); ok && mapping.PortsOf(portblock.Space(list)) == space && run.first <= port && port <= run.last {
+			return true
+		}
+	}
+	return false
 }
 
 // reserveRestored keeps what a snapshot has brought off the static ports: the configuration may have more of them than that of the saved engine.
@@ -374,11 +383,15 @@ func (e *Engine) reserveRestored(now time.Time) {
 // endpoint has one of these, where that is asked for.
 func (e *Engine) retire(x *staticIndex, of []*static, inside bool) {
 	inWay := func(space portblock.Space, realm uint16, internal, external mapping.Endpoint) bool {
-		s, _ := findStatic(x.external, uint64(external.Addr), int(space), external.Port)
-		if s == nil && inside {
-			s, _ = findStatic(x.internal, placeOf(realm, internal.Addr), int(space), internal.Port)
+		for list := range protocols {
+			if mapping.PortsOf(portblock.Space(list)) == mapping.PortsOf(space) {
+				if s, _ := findStatic(x.external, uint64(external.Addr), list, external.Port); s != nil && slices.Contains(of, s) {
+					return true
+				}
+			}
 		}
-		return s != nil && slices.Contains(of, s)
+		s, _ := findStatic(x.internal, placeOf(realm, internal.Addr), int(space), internal.Port)
+		return inside && s != nil && slices.Contains(of, s)
 	}
 	for _, s := range e.shards {
 		s.mu.Lock()

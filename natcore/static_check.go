@@ -7,7 +7,6 @@ import (
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/mapping"
-	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -93,7 +92,7 @@ func (s *Static) completePorts(f *faults, field func(string) string) {
 	case s.Protocol == 33 || s.Protocol == 51:
 		f.add(field("Protocol"), s.Protocol, "must be another one: checksums of DCCP and AH cover addresses, which a translator cannot keep right")
 	case s.Protocol != 0 && !hasPorts(s.Protocol) && (s.ExternalPort != 0 || s.Ports != 0 || s.InternalPort != 0):
-		f.add(field("Protocol"), s.Protocol, "must be TCP (6), UDP (17) or ICMP (1) where ports are given")
+		f.add(field("Protocol"), s.Protocol, "must be TCP (6), UDP (17), UDP-Lite (136) or ICMP (1) where ports are given")
 	}
 	if s.Ports == 0 && s.ExternalPort != 0 {
 		s.Ports = 1
@@ -193,8 +192,8 @@ func (p *Peering) complete(f *faults, field func(string) string) {
 		f.add(field("Target"), p.Target, "must be an IPv4 prefix as long as Destination: its addresses stand for each other one by one")
 	}
 	switch {
-	case p.DestinationPorts.IsValid() && p.Protocol != 0 && p.Protocol != 6 && p.Protocol != 17:
-		f.add(field("DestinationPorts"), p.DestinationPorts, "must be empty where Protocol is neither TCP (6) nor UDP (17)")
+	case p.DestinationPorts.IsValid() && p.Protocol != 0 && (p.Protocol == 1 || !hasPorts(p.Protocol)):
+		f.add(field("DestinationPorts"), p.DestinationPorts, "must be empty where Protocol is not TCP (6), UDP (17) or UDP-Lite (136)")
 	case p.TargetPort != 0 && !p.DestinationPorts.IsValid():
 		f.add(field("DestinationPorts"), p.DestinationPorts, "must say which ports TargetPort stands for")
 	case p.TargetPort != 0 && int(p.TargetPort)+p.DestinationPorts.Len() > 65536:
@@ -245,9 +244,7 @@ func (c *Config) completeStatics(f *faults) {
 		field := fmt.Sprintf("Protocols[%d]", i)
 		switch {
 		case hasPorts(p):
-			f.add(field, p, "must be a protocol without ports: TCP, UDP and ICMP are always translated")
-		case p == rewrite.ProtoUDPLite:
-			f.add(field, p, "must be a protocol without ports: UDP-Lite is always translated")
+			f.add(field, p, "must be a protocol without ports: TCP, UDP, UDP-Lite and ICMP are always translated")
 		case p == 33 || p == 51:
 			f.add(field, p, "must be another one: checksums of DCCP and AH cover addresses, which a translator cannot keep right")
 		}

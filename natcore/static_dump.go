@@ -2,9 +2,11 @@ package natcore
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/portblock"
 )
 
 // staticSessions yields the sessions of static mappings, peerings and protocols without ports, as Sessions does the others.
@@ -66,9 +68,9 @@ func (e *Engine) EndSession(info SessionInfo, now time.Time) bool {
 		return false
 	}
 	c := e.call(now)
-	if space, ported := spaceOfProto(info.Protocol); ported && info.Static == "" {
+	if space := slices.Index(protocols[:], info.Protocol); space >= 0 && info.Static == "" {
 		s := c.lock(e.shardOf(uint16(info.Realm), internal.Addr))
-		old, ok := s.table.Close(uint16(info.Realm), space, internal, remote, s.tick)
+		old, ok := s.table.Close(uint16(info.Realm), portblock.Space(space), internal, remote, s.tick)
 		if ok {
 			e.sessionEnded(s, &old)
 		}

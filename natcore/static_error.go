@@ -88,8 +88,6 @@ func writeError(b []byte, h, q *rewrite.Packet4, out *mapping.Header, from bool)
 		dst = src
 	case rewrite.KindQueryReply:
 		src = dst
-	case rewrite.KindUDPLite:
-		src, dst = q.SrcPort, q.DstPort
 	}
 	h.SetQuotedSource(b, q, sent.Src, src)
 	h.SetQuotedDestination(b, q, sent.Dst, dst)

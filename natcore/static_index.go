@@ -30,8 +30,9 @@ type server struct {
 	weight float64
 }
 
-// The port lists of an address: one for each port space, and one for protocols without ports, whose numbers stand there for ports.
-const otherProtocols = portblock.NumSpaces
+// The port lists of an address: one for each space of a table, UDP-Lite among them, and one for protocols without ports, whose
+// numbers stand there for ports.
+const otherProtocols = len(protocols)
 
 // portRun is a run of ports of one list that leads to a static mapping.
 type portRun struct {
@@ -85,7 +86,7 @@ func (s *static) runs(list int, inside bool) (portRun, bool) {
 	}
 }
 
-func hasPorts(protocol uint8) bool { return protocol == 1 || protocol == 6 || protocol == 17 }
+func hasPorts(protocol uint8) bool { return slices.Contains(protocols[:], protocol) }
 
 // indexStatics returns the runs of addresses of one side, and calls overlap for each pair of mappings that claim
 // the same endpoint.

@@ -10,7 +10,7 @@ import (
 func headerOf(h *rewrite.Packet4, at mapping.Header) mapping.Header {
 	at.Src, at.Dst, at.Proto = h.Src, h.Dst, h.Proto
 	switch h.Kind {
-	case rewrite.KindTCP, rewrite.KindUDP:
+	case rewrite.KindTCP, rewrite.KindUDP, rewrite.KindUDPLite:
 		at.SrcPort, at.DstPort = h.SrcPort, h.DstPort
 	case rewrite.KindQueryRequest:
 		at.SrcPort = h.SrcPort
@@ -29,14 +29,16 @@ func listOf(proto uint8, port uint16) (int, uint16) {
 		return int(portblock.UDP), port
 	case rewrite.ProtoICMP:
 		return int(portblock.ICMP), port
+	case rewrite.ProtoUDPLite:
+		return int(mapping.UDPLite), port
 	case 33, 51:
 		return otherProtocols, 0xffff // DCCP and AH: their checksums cover the addresses
 	}
 	return otherProtocols, uint16(proto)
 }
 
-// ported reports whether a packet has ports or an identifier that are translated.
-func ported(h *rewrite.Packet4) bool { return h.Kind.HasPorts() && h.Kind != rewrite.KindUDPLite }
+// ported reports whether a packet has ports or an identifier.
+func ported(h *rewrite.Packet4) bool { return h.Kind.HasPorts() }
 
 // write gives a packet the addresses and ports of a header.
 func write(b []byte, h *rewrite.Packet4, out *mapping.Header) {
@@ -46,8 +48,6 @@ func write(b []byte, h *rewrite.Packet4, out *mapping.Header) {
 		dst = src
 	case rewrite.KindQueryReply:
 		src = dst
-	case rewrite.KindUDPLite:
-		src, dst = h.SrcPort, h.DstPort
 	}
 	if out.Src != h.Src || src != h.SrcPort {
 		h.SetSource(b, out.Src, src)
@@ -119,8 +119,6 @@ func (c *call) arrive(p *Packet, h *rewrite.Packet4) (verdict Verdict, why Reaso
 	_, _, pooled := c.e.external.find(h.Dst)
 	switch {
 	case others && !known && !source && !pooled:
-		return 0, 0, false
-	case pooled && h.Kind == rewrite.KindUDPLite:
 		return 0, 0, false
 	case others && x.chosen(h.Proto) || source:
 		return Drop, ReasonNoSession, true
@@ -273,6 +271,8 @@ func (c *call) answers(out *mapping.Header) bool {
 		space = portblock.UDP
 	case rewrite.ProtoICMP:
 		space, internal.Port, remote.Port = portblock.ICMP, out.SrcPort, 0
+	case rewrite.ProtoUDPLite:
+		space = mapping.UDPLite
 	}
 	s := c.lock(c.e.shardOf(out.Realm, out.Dst))
 	_, taken := s.table.PeekOutbound(out.Realm, space, internal, remote)

@@ -266,7 +266,7 @@ func spaceOfProto(proto uint8) (portblock.Space, bool) {
 	switch proto {
 	case 6:
 		return portblock.TCP, true
-	case 17:
+	case 17, 136: // UDP-Lite has its ports out of those of UDP
 		return portblock.UDP, true
 	case 1:
 		return portblock.ICMP, true

@@ -302,3 +302,40 @@ func TestStaticConflict(t *testing.T) {
 	require.Equal(t, dropped(natcore.ReasonConflict), n.comes(t, udp, client(1, 4000), at("192.0.2.1:80"), synFlags))
 	require.Equal(t, natcore.Forward, n.comes(t, udp, client(2, 4000), at("192.0.2.1:80"), synFlags).verdict)
 }
+
+// TestRFC3828_Static: UDP-Lite through a port of all protocols, a 1:1 address and twice NAT: ports are translated, payload and coverage stay.
+func TestRFC3828_Static(t *testing.T) {
+	n := newNAT(t, withStatic(
+		natcore.Static{Name: "port", External: ip("203.0.113.5"), ExternalPort: 2000, Internal: ip("10.9.0.1"), InternalPort: 80, Sources: alloc.MustParseRanges("10.255.0.1")},
+		natcore.Static{Name: "one", External: ip("192.0.2.9"), Internal: hostB},
+		natcore.Static{Name: "udp", Protocol: 17, External: ip("203.0.113.6"), ExternalPort: 2000, Internal: ip("10.9.0.1"), InternalPort: 81},
+		natcore.Static{Name: "lite", Protocol: 136, External: ip("203.0.113.6"), ExternalPort: 2000, Internal: ip("10.9.0.2"), InternalPort: 81},
+	))
+	payload := []byte("some words")
+	c := client(1, 4000)
+	for _, to := range []struct{ external, internal string }{
+		{"203.0.113.5:2000", "10.9.0.1:80"}, {"192.0.2.9:7", "10.0.0.3:7"}, {"203.0.113.6:2000", "10.9.0.2:81"},
+	} {
+		b := udpLite(t, c, at(to.external), 9, payload)
+		src, dst := n.lite(t, natcore.Inbound, natcore.Forward, b)
+		require.Equal(t, at(to.internal), dst)
+		require.Equal(t, udpLite(t, src, dst, 9, payload), b)
+		b = udpLite(t, dst, src, 0, payload)
+		n.lite(t, natcore.Outbound, natcore.Forward, b)
+		require.Equal(t, udpLite(t, at(to.external), c, 0, payload), b)
+	}
+	require.Equal(t, at("10.9.0.1:81"), n.comes(t, udp, c, at("203.0.113.6:2000"), synFlags).dst)
+	check(t, n)
+
+	// A dynamic mapping of UDP-Lite is in the way of a static port of UDP: they share the ports.
+	b := udpLite(t, endpoint(hostA, 4000), c, 0, payload)
+	held, _ := n.lite(t, natcore.Outbound, natcore.Forward, b)
+	s := natcore.Static{Name: "late", Protocol: 17, External: held.Addr(), ExternalPort: held.Port(), Internal: hostB, InboundOnly: true}
+	var conflict *natcore.ConflictError
+	require.ErrorAs(t, n.AddStatic([]natcore.Static{s}, natcore.RefuseConflicts, n.now), &conflict)
+	require.EqualValues(t, 136, conflict.Conflicts[0].Protocol)
+	require.NoError(t, n.AddStatic([]natcore.Static{s}, natcore.RetireConflicts, n.now))
+	check(t, n)
+	again, _ := n.lite(t, natcore.Outbound, natcore.Forward, udpLite(t, endpoint(hostA, 4000), c, 0, payload))
+	require.NotEqual(t, held, again)
+}
