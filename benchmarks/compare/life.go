@@ -90,12 +90,7 @@ func (s *suite) crowds() error {
 	params := fmt.Sprintf("flows=%d", s.crowd)
 	w := workload.Uniform(s.seed, s.crowd)
 	return s.turns(0, s.crowd, func(_ int, k peer.Kind) error {
-		each := 700.0
-		if last := s.report.last(rowMemory); last != nil {
-			if v, ok := last.median(k.Name); ok {
-				each = v
-			}
-		}
+		each, _ := s.report.last(rowMemory, k.Name)
 		// Twice the heap, for the collector's headroom, and the flows themselves, twice.
 		need := float64(s.crowd) * (2*each + 64)
 		if have := availableMemory("/proc/meminfo"); have > 0 && need > 0.9*have {

@@ -144,6 +144,15 @@ func TestQuantiles(t *testing.T) {
 	x.add("a", 6)
 	got, _ := x.median("a")
 	require.Equal(t, 3.5, got)
+
+	r := &report{}
+	r.row(rowMemory, "flows=1", "B").add("a", 100)
+	r.row(rowMemory, "flows=2", "B").add("b", 200)
+	got, ok = r.last(rowMemory, "a")
+	require.True(t, ok)
+	require.Equal(t, 100.0, got, "the last row that has the peer")
+	_, ok = r.last(rowMemory, "c")
+	require.False(t, ok)
 }
 
 // TestGoals fills the rows of goals by hand: one that is met, one that is missed, a ratio, and the lead.

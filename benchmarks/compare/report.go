@@ -61,14 +61,14 @@ func (r *report) find(what, params string) *row {
 	return nil
 }
 
-// last returns the last row of a quantity, or nil.
-func (r *report) last(what string) *row {
+// last returns the median of a peer in the last row of a quantity that has one.
+func (r *report) last(what, name string) (v float64, ok bool) {
 	for _, x := range slices.Backward(r.Rows) {
-		if x.What == what {
-			return x
+		if v, ok := x.median(name); ok && x.What == what {
+			return v, true
 		}
 	}
-	return nil
+	return 0, false
 }
 
 func (r *report) row(what, params, unit string) *row {
