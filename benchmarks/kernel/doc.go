@@ -8,5 +8,5 @@
 // send is that of the whole way: the send, routing, and translation. The kernel does
 // nothing without that way; what masquerade costs is the difference to plain routing.
 //
-// It needs Linux, root, and the commands ip and nft.
+// It needs Linux, root, and the commands ip and nft. What a killed process left, the next one removes.
 package kernel

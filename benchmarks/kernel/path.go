@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -34,6 +36,21 @@ const (
 	outerRouter = "198.18.0.1"
 )
 
+// namePrefix begins the names of the namespaces; the process id follows.
+const namePrefix = "bnbench-"
+
+// removeDead removes the namespaces of processes that were killed before they could.
+func removeDead() {
+	left, _ := filepath.Glob("/run/netns/" + namePrefix + "*")
+	for _, path := range left {
+		name := filepath.Base(path)
+		id, _, _ := strings.Cut(strings.TrimPrefix(name, namePrefix), "-")
+		if _, err := os.Stat("/proc/" + id); errors.Is(err, fs.ErrNotExist) {
+			_ = exec.Command("ip", "netns", "delete", name).Run()
+		}
+	}
+}
+
 // clientMAC and routerMAC are the link addresses between client and router.
 var (
 	clientMAC = net.HardwareAddr{2, 0, 0, 0, 0, 1}
@@ -50,9 +67,10 @@ func NewPath(number int, masquerade bool) (*Path, error) {
 			return nil, fmt.Errorf("the kernel's path needs the command %s: %w", tool, err)
 		}
 	}
+	removeDead()
 	p := &Path{fd: -1}
 	for i, part := range []string{"client", "router", "server"} {
-		p.names[i] = fmt.Sprintf("bnbench-%d-%d-%s", os.Getpid(), number, part)
+		p.names[i] = fmt.Sprintf("%s%d-%d-%s", namePrefix, os.Getpid(), number, part)
 	}
 	err := p.build(masquerade)
 	if err == nil {

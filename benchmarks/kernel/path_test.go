@@ -3,7 +3,9 @@
 package kernel_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,6 +30,20 @@ func TestPath(t *testing.T) {
 		// A stray packet of the neighbour discovery may be among them.
 		require.InDelta(t, len(flows), arrived, 10)
 	}
+}
+
+// TestRemovesWhatAKilledProcessLeft leaves a namespace in the name of a process that cannot be.
+func TestRemovesWhatAKilledProcessLeft(t *testing.T) {
+	if os.Getenv("BLOCKNAT_NETNS") == "" {
+		t.Skip("set BLOCKNAT_NETNS=1 to run this as root: it makes network namespaces")
+	}
+	const left = "bnbench-99999999-0-client" // above the greatest process id
+	require.NoError(t, exec.Command("ip", "netns", "add", left).Run())
+	p, err := kernel.NewPath(9, false)
+	require.NoError(t, err)
+	p.Close()
+	require.NoFileExists(t, "/run/netns/"+left)
+	require.NoFileExists(t, fmt.Sprintf("/run/netns/bnbench-%d-9-client", os.Getpid()))
 }
 
 func TestWithoutRoot(t *testing.T) {
