@@ -115,6 +115,9 @@ func (e *Engine) abandon(s *shard, why logging.Reason) {
 		e.bindingEvent(s, logging.AddressUnbound, sub)
 		s.leave(sub)
 	}
+	for _, a := range s.accounts {
+		a.realm = nil // a packet that is under way may have one still
+	}
 	clear(s.accounts)
 	clear(s.uses[:])
 	for _, r := range e.quotas.Load().realms {

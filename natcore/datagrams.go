@@ -74,11 +74,16 @@ const heldCost = 64
 func costOf(b []byte) int { return len(b) + heldCost }
 
 func (f *fragments) init(c *Config) {
+	f.limit(c)
+	f.byID, f.parties = map[fragmentKey]*datagram{}, map[uint64]room{}
+}
+
+// limit sets the bounds.
+func (f *fragments) limit(c *Config) {
 	l := &c.Limits
 	f.timeout = c.Timeouts.Fragment
 	f.total = room{l.Fragments, l.FragmentBytes}
 	f.each = room{l.FragmentsPerSubscriber, l.FragmentBytesPerSubscriber}
-	f.byID, f.parties = map[fragmentKey]*datagram{}, map[uint64]room{}
 }
 
 func keyOf(p *Packet, h *rewrite.Packet4) fragmentKey {

@@ -16,7 +16,8 @@ import (
 // translates their packets. All its methods are safe for concurrent use;
 // packets of one session are best given by one caller, in order.
 type Engine struct {
-	cfg      Config
+	cfg      Config  // filled in
+	given    Config  // as it was given, guarded by statics.change
 	pools    []*pool // by number, nil behind the last: see all
 	external *externals
 	rules    atomic.Pointer[[]rule]
@@ -58,12 +59,10 @@ func New(cfg Config, now time.Time) (*Engine, error) {
 
 // build makes an engine that has recorded nothing yet.
 func build(cfg Config, now time.Time) (*Engine, error) {
-	cfg.Pools = append([]PoolConfig(nil), cfg.Pools...)
-	cfg.Rules = append([]Rule(nil), cfg.Rules...)
-	cfg.Quotas = cfg.Quotas.clone()
-	cfg.cloneStatics()
+	given := cfg.clone()
+	cfg = cfg.clone()
 	err := cfg.complete(now)
-	e := &Engine{cfg: cfg, began: now, recorded: now, pools: make([]*pool, maxPools)}
+	e := &Engine{cfg: cfg, given: given, began: now, recorded: now, pools: make([]*pool, maxPools)}
 	e.clock.Store(now.UnixMilli())
 	secrets := rand.NewChaCha8(cfg.Seed)
 	for i, pc := range cfg.Pools[:min(len(cfg.Pools), maxPools)] {

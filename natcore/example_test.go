@@ -85,3 +85,44 @@ func ExampleRestore() {
 	// sessions: 1
 	// drop stopped
 }
+
+// Addresses are added and withdrawn under live sessions.
+func ExampleEngine_Reconfigure() {
+	began := time.Date(2026, 5, 1, 2, 30, 0, 0, time.UTC)
+	nat, err := natcore.New(natcore.Config{
+		Seed: [32]byte{1, 2, 3}, Log: logging.Discard,
+		Pools: []natcore.PoolConfig{{Name: "cgn", Addresses: alloc.MustParseRanges("203.0.113.0/30")}},
+	}, began)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	packet, _ := hex.DecodeString("450000261c4640004011ea410a000002c633640a" +
+		"9c400035001243674e415420766563746f72")
+	before := append([]byte(nil), packet...)
+	nat.Outbound(before, began)
+
+	cfg := nat.Config() // as it was given
+	cfg.Pools[0].Addresses = alloc.MustParseRanges("198.18.0.0/24")
+	cfg.Quotas.Subscriber.MappingRate = natcore.Rate{PerSecond: 50, Burst: 200}
+	report, err := nat.Reconfigure(cfg, began)
+	if err != nil {
+		fmt.Println(err) // every fault at once, and nothing has changed
+		return
+	}
+	fmt.Println("added", report.AddressesAdded, "withdrawn", report.AddressesWithdrawn, "still in use", report.Draining)
+
+	after := append([]byte(nil), packet...)
+	nat.Outbound(after, began)
+	fmt.Println("the session goes on:", string(before) == string(after))
+	fmt.Println("ended by hand:", nat.EndDisallowed(began))
+
+	cfg.Shards = 64
+	_, err = nat.Reconfigure(cfg, began)
+	fmt.Println(err)
+	// Output:
+	// added 256 withdrawn 4 still in use 1
+	// the session goes on: true
+	// ended by hand: 1
+	// natcore: Shards = 64: cannot change on a live engine: subscribers are spread over them
+}

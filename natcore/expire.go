@@ -44,6 +44,7 @@ func (e *Engine) Expire(now time.Time, budget int) (round bool) {
 				continue
 			}
 			e.sweep.shard = 0
+			e.refresh()
 			e.watchPools()
 			e.writeAll(e.shards[0])
 			return true
@@ -156,11 +157,15 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 		if sub.holding.Blocks() > 0 {
 			s.idle = sub.holding.AppendIdle(s.idle, s.now)
 		}
+		why := logging.ReasonIdle
+		if len(s.idle) > 0 && p.withdrawn(sub) {
+			why = logging.ReasonConfig
+		}
 		for _, b := range s.idle {
 			if sub.holding.RemoveBlock(b, s.now) == nil {
 				s.unblock(p, sub, b)
 				sub.account.released()
-				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks(), logging.ReasonIdle})
+				s.pending = append(s.pending, release{sub.key, sub.external, b, sub.holding.Blocks(), why})
 				s.waiting.Add(1)
 			}
 		}

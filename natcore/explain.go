@@ -81,6 +81,7 @@ var advice = [reasons]string{
 	ReasonReserved:           "what is left is for Quotas.Reserved: add the traffic there, lower the reserve or raise the limit",
 	ReasonNotSubscriber:      "add the internal address to the pool's Map",
 	ReasonSubscriberLimit:    "raise Limits.Subscribers",
+	ReasonWithdrawn:          "wait until the subscriber's sessions on the address have ended, or call EndDisallowed",
 	ReasonStopped:            "nothing: the engine is stopped",
 }
 
@@ -258,6 +259,10 @@ func (x *explanation) ports(p *pool, now time.Time) Reason {
 		if err != nil {
 			return ReasonNotSubscriber
 		}
+		if x.sub == nil && p.resettles(x.key.addr, set, now) {
+			x.RetryAfter = p.settled.Sub(now)
+			return ReasonPortsResting
+		}
 		if x.sub == nil {
 			if why := x.subscribers(); why != ReasonNone {
 				return why
@@ -327,6 +332,9 @@ func (x *explanation) block(p *pool, lease alloc.Lease, want portblock.Want, now
 	x.Limits = append(x.Limits, Limit{
 		Name: fmt.Sprintf("blocks of pool %q", p.cfg.Name), Used: p.held + p.resting, Max: int64(n.Addresses) * int64(p.selection.classes()) * p.fresh,
 	})
+	if lease.IsValid() && p.drained(lease) {
+		return ReasonWithdrawn
+	}
 	if !lease.IsValid() {
 		if p.selection == nil && p.cfg.Map == nil {
 			x.Limits = append(x.Limits, Limit{Name: fmt.Sprintf("addresses of pool %q", p.cfg.Name), Used: int64(n.Addresses - n.Open), Max: int64(n.Addresses)})

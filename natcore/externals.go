@@ -119,6 +119,7 @@ func members(a *alloc.Pool) [][2]uint32 {
 func externalsOf(pools []*pool) (*[]span, error) {
 	var all []span
 	for i, p := range pools {
+		p.mu.Lock()
 		for s := range p.alloc.Spans(0) {
 			if s.Status&alloc.StatusMember == 0 {
 				continue
@@ -132,6 +133,7 @@ func externalsOf(pools []*pool) (*[]span, error) {
 			}
 			all = append(all, v)
 		}
+		p.mu.Unlock()
 	}
 	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.first, b.first) })
 	for i := 1; i < len(all); i++ {

@@ -21,12 +21,13 @@ type fixedPorts struct {
 	used  [portblock.NumSpaces][]uint64
 	live  [portblock.NumSpaces]int
 	id    mapping.BlockID // the set in the shard's table
+	over  bool            // another map gives the subscriber other ports: none of these is taken any more
 }
 
 // take takes a free port of the set at random (RFC 7422 section 2, step 3); ok is false when all are in use.
 func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (index int, ok bool) {
 	n := f.ports.Len()
-	if f.live[space] == n {
+	if f.live[space] == n || f.over {
 		return 0, false
 	}
 	if f.used[space] == nil {
@@ -170,6 +171,9 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 	if err != nil {
 		return nil, ReasonNotSubscriber
 	}
+	if p.resettles(key.addr, ports, s.now) {
+		return nil, ReasonPortsResting
+	}
 	if e.stopped.Load() {
 		return nil, ReasonStopped
 	}
@@ -191,6 +195,16 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 	return sub, ReasonNone
 }
 
+// resettles reports whether a map that came a moment ago gives a subscriber ports that others may have had. The pool's map
+// changes only while all shards are locked.
+func (p *pool) resettles(addr uint32, ports deterministic.Ports, now time.Time) bool {
+	if p.previous == nil || !now.Before(p.settled) {
+		return false
+	}
+	was, err := p.previous.Forward(mapping.Addr4(addr))
+	return err != nil || !sameSet(was, ports.Map(), addr)
+}
+
 // epochInterval is how often the parameters of deterministic maps are recorded (RFC 7422 section 3).
 const epochInterval = 24 * time.Hour
 
@@ -200,19 +214,31 @@ func (e *Engine) recordEpochs(now time.Time) error {
 		if p.cfg.Map == nil {
 			continue
 		}
-		detail, err := deterministic.AppendRecord(nil, deterministic.Epoch{Number: p.cfg.Epoch, From: e.began, Config: p.cfg.Map.Config()})
-		if err != nil {
-			return fmt.Errorf("natcore: parameters of pool %q: %w", p.cfg.Name, err)
+		from := p.since
+		if from.IsZero() {
+			from = e.began
 		}
-		r := logging.Record{
-			Kind: logging.ConfigEpoch, Reason: logging.ReasonAuto, Time: logging.MillisOf(now),
-			Instance: e.cfg.Instance, Host: e.cfg.Host, Epoch: e.cfg.HostEpoch,
-			PoolID: p.cfg.ID, Pool: p.cfg.Name, Realm: e.realmName(uint16(p.cfg.Map.Config().Realm)),
-			Detail: string(detail),
+		if err := e.recordEpoch(&p.cfg, from, now); err != nil {
+			return err
 		}
-		if err := e.cfg.Log.Append(&r); err != nil {
-			return fmt.Errorf("natcore: the log refuses the parameters of pool %q: %w", p.cfg.Name, err)
-		}
+	}
+	return nil
+}
+
+// recordEpoch records the parameters of a map.
+func (e *Engine) recordEpoch(p *PoolConfig, from, now time.Time) error {
+	detail, err := deterministic.AppendRecord(nil, deterministic.Epoch{Number: p.Epoch, From: from, Config: p.Map.Config()})
+	if err != nil {
+		return fmt.Errorf("natcore: parameters of pool %q: %w", p.Name, err)
+	}
+	r := logging.Record{
+		Kind: logging.ConfigEpoch, Reason: logging.ReasonAuto, Time: logging.MillisOf(now),
+		Instance: e.cfg.Instance, Host: e.cfg.Host, Epoch: e.cfg.HostEpoch,
+		PoolID: p.ID, Pool: p.Name, Realm: e.realmName(uint16(p.Map.Config().Realm)),
+		Detail: string(detail),
+	}
+	if err := e.cfg.Log.Append(&r); err != nil {
+		return fmt.Errorf("natcore: the log refuses the parameters of pool %q: %w", p.Name, err)
 	}
 	return nil
 }

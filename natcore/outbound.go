@@ -241,6 +241,11 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		return mapping.Endpoint{}, why
 	}
 	sub := s.subs[key]
+	if sub == nil { // the engine was closed while the shard was unlocked
+		a.unmade(space)
+		s.forget(a)
+		return mapping.Endpoint{}, ReasonStopped
+	}
 	m := mapping.Mapping{
 		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
 		External: mapping.Endpoint{Addr: sub.external, Port: t.port}, At: t.at,
@@ -249,7 +254,9 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		// Another caller mapped the endpoint while the shard was unlocked.
 		c.e.returnPort(s, sub, space, t.port)
 		a.unmade(space)
-		external, _ = s.table.Mapped(key.realm, space, internal, scope)
+		if external, ok = s.table.Mapped(key.realm, space, internal, scope); !ok {
+			return external, ReasonNoMapping // not reached: what was taken has its place
+		}
 		return external, ReasonNone
 	}
 	s.counts.mappings++

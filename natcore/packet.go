@@ -154,6 +154,9 @@ const (
 	ReasonMappingRate
 	// ReasonReserved: what is left of a quota is kept for other traffic (Quotas.Reserved).
 	ReasonReserved
+	// ReasonWithdrawn: the subscriber's external address is being withdrawn and gives no further block; the subscriber gets another
+	// address when he holds nothing there any more (Engine.Reconfigure).
+	ReasonWithdrawn
 	// ReasonStopped: the engine is stopped or closed.
 	ReasonStopped
 
@@ -178,7 +181,7 @@ var reasonNames = [reasons]string{
 	"addresses exhausted", "blocks exhausted", "block limit", "port limit", "ports resting",
 	"session limit", "no subscriber of the map", "subscriber limit", "log refused", "icmp error without session",
 	"icmp error checksum", "fragment without first", "realm limit", "session rate", "mapping rate",
-	"rest is reserved", "stopped", "session conflict", "sources exhausted",
+	"rest is reserved", "address withdrawn", "stopped", "session conflict", "sources exhausted",
 	"icmp error not under way", "icmp mtu rate",
 }
 

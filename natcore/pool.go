@@ -31,6 +31,11 @@ type pool struct {
 	fresh     int64                         // blocks of an address that nobody uses
 	high      bool                          // the blocks in use have passed the high mark
 	holds     time.Time                     // no block is given out before: Config.HoldAfterRestart
+	shrunk    bool                          // an address has gone for good since packets were told
+	reserves  bool                          // cfg.Blocks.Reserved is not the layout's any more
+	previous  *deterministic.Map            // the map before the last change, until settled
+	settled   time.Time                     // until then ports rest that the change has moved
+	since     time.Time                     // when the map came, zero for that of New
 	owners    atomic.Pointer[ownerPages]
 	formula   atomic.Pointer[deterministic.Map] // cfg.Map, for who reads without the lock
 	selection *selection
@@ -222,6 +227,9 @@ func (p *pool) take(key subscriberKey, lease alloc.Lease, want portblock.Want, s
 		return grant{}, ReasonPortsResting
 	}
 	g := grant{lease: lease, at: now}
+	if lease.IsValid() && p.drained(lease) {
+		return grant{}, ReasonWithdrawn
+	}
 	for {
 		if !lease.IsValid() {
 			var err error
@@ -317,7 +325,9 @@ func (p *pool) advance(now time.Time) time.Time {
 func (p *pool) unlease(l alloc.Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = p.alloc.Return(l)
+	if p.alloc.Return(l) == nil && p.drained(l) && p.alloc.Remove(p.alloc.Address(l.Position())) == nil {
+		p.shrunk = true
+	}
 }
 
 // times returns when a block was taken, and now by the pool's clock.

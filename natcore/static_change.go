@@ -289,7 +289,7 @@ func (p *pool) reservedAt(position uint32) *portblock.Reserved {
 		return nil
 	}
 	static := p.statics.reservations(mapping.Number4(p.alloc.Address(position)))
-	if len(static) == 0 {
+	if len(static) == 0 && !p.reserves {
 		return nil
 	}
 	r, err := p.layout.NewReserved(append(slices.Clone(p.cfg.Blocks.Reserved), static...))

@@ -123,8 +123,7 @@ func (p *pool) stats(now time.Time) PoolStats {
 	if p.layout == nil {
 		return st
 	}
-	fresh := p.layout.NewAddress(0).Counts(now).Free
-	st.BlocksFree = (c.Addresses*uint64(p.selection.classes()) - uint64(len(p.addresses))) * uint64(fresh)
+	st.BlocksFree = (c.Addresses*uint64(p.selection.classes()) - uint64(len(p.addresses))) * uint64(p.fresh)
 	for _, a := range p.addresses {
 		b := a.Counts(now)
 		st.BlocksFree += uint64(b.Free)
