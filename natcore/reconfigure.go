@@ -48,6 +48,7 @@ func (c *Config) clone() Config {
 		p := &d.Pools[i]
 		p.Addresses, p.Exclude, p.Blocks.Reserved = slices.Clone(p.Addresses), slices.Clone(p.Exclude), slices.Clone(p.Blocks.Reserved)
 	}
+	d.Timeouts.Ports = slices.Clone(c.Timeouts.Ports)
 	d.cloneStatics()
 	return d
 }
@@ -310,19 +311,31 @@ func (c *change) take() {
 	e.cfg = c.cfg
 	e.cfg.Log, e.cfg.HoldAfterRestart, e.cfg.Static, e.cfg.Peerings, e.cfg.Protocols = log, hold, static, peerings, portless
 	e.rules.Store(&c.rules)
-	for _, s := range e.shards {
-		s.table.SetTimeouts(e.idleTimes())
-	}
+	c.timeouts()
 	e.frags.mu.Lock()
 	e.frags.limit(&e.cfg)
 	e.frags.mu.Unlock()
 	st := &e.statics
 	st.mu.Lock()
-	st.flows.SetTimeouts(e.idleTimes(), e.cfg.Timeouts.Other)
 	st.most = e.cfg.Limits.StaticSessions
 	st.others.perHost, st.others.most = e.cfg.Limits.ProtocolSessionsPerSubscriber, e.cfg.Limits.ProtocolSessions
 	st.mu.Unlock()
 	c.quotas()
+}
+
+// timeouts sets the idle times of all that lives.
+func (c *change) timeouts() {
+	e, t := c.e, c.e.cfg.Timeouts
+	alike := samePorts(e.timeouts.Load().Ports, t.Ports)
+	e.timeouts.Store(&t)
+	idle, classes := t.table(e.cfg.RefreshInbound)
+	for _, s := range e.shards {
+		s.table.SetTimeouts(idle, classes...)
+		if !alike {
+			s.table.Classify(t.class)
+		}
+	}
+	e.statics.setTimeouts(idle, t.Other)
 }
 
 // quotas ties all accounts to the new quotas; what they hold counts.

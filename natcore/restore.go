@@ -553,7 +553,7 @@ func (r *reader) sessions(s *shard) {
 		space, internal, scope, remote := portblock.Space(r.u(uint64(mapping.UDPLite))), uint16(r.u(most16)), r.endpoint(), r.endpoint()
 		v := mapping.SavedSession{Scope: scope}
 		port := uint16(r.u(most16))
-		v.State, v.Idle = uint8(r.u(most8)), uint8(r.u(mapping.IdleClasses-1))
+		v.State, _ = uint8(r.u(most8)), r.u(mapping.IdleClasses-1) // the class follows from Timeouts
 		out, in := r.u(uint64(mapping.MaxIdle.Milliseconds())), r.u(uint64(mapping.MaxIdle.Milliseconds()))
 		v.Sent, v.Heard = uint32(r.u(most32)), uint32(r.u(most32))
 		if r.err != nil {

@@ -123,13 +123,17 @@ func (t *Timeouts) class(space portblock.Space, remote mapping.Endpoint) uint8 {
 // followed keeps its time. Where Ports changes, each shard's packets wait while its sessions are looked through, about 10 ms a million.
 func (e *Engine) SetTimeouts(t Timeouts, now time.Time) error {
 	var f faults
+	given := t
 	if t.complete(&f); len(f) > 0 {
 		return errors.Join(f...)
 	}
-	e.sweep.mu.Lock() // one change at a time
+	e.statics.change.Lock() // one change at a time
+	defer e.statics.change.Unlock()
+	e.given.Timeouts = given
+	e.sweep.mu.Lock()
 	defer e.sweep.mu.Unlock()
 	now = e.advance(now)
-	alike := slices.EqualFunc(e.timeouts.Load().Ports, t.Ports, func(a, b PortTimeout) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports })
+	alike := samePorts(e.timeouts.Load().Ports, t.Ports)
 	e.timeouts.Store(&t)
 	idle, classes := t.table(e.cfg.RefreshInbound)
 	for _, s := range e.shards {
@@ -146,6 +150,11 @@ func (e *Engine) SetTimeouts(t Timeouts, now time.Time) error {
 	e.frags.timeout = t.Fragment
 	e.frags.mu.Unlock()
 	return nil
+}
+
+// samePorts reports whether two lists make the same classes of sessions.
+func samePorts(a, b []PortTimeout) bool {
+	return slices.EqualFunc(a, b, func(a, b PortTimeout) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports })
 }
 
 func (st *statics) setTimeouts(idle mapping.Timeouts, other time.Duration) {
