@@ -29,12 +29,16 @@ func tool(t *testing.T, name, debian string) string {
 	if err == nil {
 		return path
 	}
-	why := fmt.Sprintf("%s is missing: apt-get install %s", name, debian)
+	missing(t, name, debian)
+	return ""
+}
+
+func missing(t *testing.T, what, debian string) {
+	why := fmt.Sprintf("%s is missing: apt-get install %s", what, debian)
 	if os.Getenv("BLOCKNAT_COLLECTORS") == "1" {
 		t.Fatal(why)
 	}
 	t.Skip(why + " (.ci/run does)")
-	return ""
 }
 
 // patience is how long a collector may take for a step.
@@ -111,6 +115,13 @@ func (d *daemon) stop() {
 		<-d.done
 	}
 	_ = syscall.Kill(group, syscall.SIGKILL) // children that are left; mostly there are none
+	d.cmd = nil
+}
+
+// kill ends the collector at once, as a crash does.
+func (d *daemon) kill() {
+	_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
+	<-d.done
 	d.cmd = nil
 }
 

@@ -14,7 +14,7 @@ func TestDocumentShowsTheConfigurations(t *testing.T) {
 	require.NoError(t, err)
 	files, err := fs.Glob(Config, "config/*")
 	require.NoError(t, err)
-	require.Len(t, files, 3)
+	require.Len(t, files, 4)
 	for _, f := range files {
 		b, err := Config.ReadFile(f)
 		require.NoError(t, err)

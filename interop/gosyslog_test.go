@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -122,7 +123,15 @@ func send(t *testing.T, s *netsink.Sink, err error, list []logging.Record) {
 	for _, r := range list {
 		require.NoError(t, s.Append(&r))
 	}
-	require.NoError(t, s.Close(t.Context()))
+	finish(t, s)
+}
+
+// finish closes a sink in order.
+func finish(t *testing.T, s *netsink.Sink) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, s.Close(ctx))
 }
 
 // TestGoSyslogFraming: go-syslog takes the messages out of both framings of TCP.

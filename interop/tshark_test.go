@@ -47,7 +47,7 @@ func datagrams(t *testing.T, open func(addr string) (*netsink.Sink, error)) (out
 		require.NoError(t, err)
 		out = append(out, slices.Clone(b[:n]))
 	}
-	require.NoError(t, s.Close(t.Context()))
+	finish(t, s)
 	return out
 }
 
