@@ -147,7 +147,7 @@ func (f *fragments) hold(d *datagram, p *Packet, offset uint16) bool {
 }
 
 // learn notes the translation of a datagram's first fragment and lets the others go, in their order. From then on
-// the datagram is charged to a party that may be another one.
+// the datagram is charged to a party that may be another one; where that has its share already, it is not followed.
 func (f *fragments) learn(d *datagram, party uint64, p *Packet, h *rewrite.Packet4, verdict Verdict, why Reason) {
 	if !d.known {
 		f.headless--
@@ -156,7 +156,9 @@ func (f *fragments) learn(d *datagram, party uint64, p *Packet, h *rewrite.Packe
 	for _, w := range d.waiting {
 		f.charge(d.party, 0, -costOf(w.Bytes))
 	}
+	full := false
 	if party != d.party {
+		full = f.parties[party].datagrams >= f.each.datagrams
 		f.charge(d.party, -1, 0)
 		d.party = party
 		f.charge(d.party, 1, 0)
@@ -174,7 +176,7 @@ func (f *fragments) learn(d *datagram, party uint64, p *Packet, h *rewrite.Packe
 		f.ready = append(f.ready, w.Packet)
 	}
 	d.waiting = nil
-	if d.whole() {
+	if full || d.whole() {
 		f.forget(d)
 	}
 }

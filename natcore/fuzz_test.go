@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/stretchr/testify/require"
 )
@@ -48,6 +49,16 @@ func FuzzProcess(f *testing.F) {
 				require.Equal(t, before, batch[0].Bytes, "%v: %v", v, batch[0].Reason)
 			}
 			require.Equal(t, batch[0].Verdict == natcore.Drop, batch[0].Reason != natcore.ReasonNone)
+			if control&8 != 0 {
+				after := bytes.Clone(batch[0].Bytes)
+				n.Reject(&batch[0], rewrite.FragmentationNeeded(600), n.now)
+				require.Equal(t, after, batch[0].Bytes)
+				for _, d := range n.Drain(nil) {
+					var h rewrite.Packet4
+					require.Equal(t, rewrite.FaultNone, rewrite.Parse4(d.Bytes, &h), "what is to be sent is a packet")
+					require.NotEqual(t, natcore.Drop, d.Verdict)
+				}
+			}
 		}
 		n.Drain(nil)
 		require.NoError(t, n.CheckInvariants())

@@ -48,6 +48,12 @@ func (e *Engine) CheckInvariants() error {
 	if n := e.subscribers.Load(); n != int64(subscribers) {
 		return fmt.Errorf("natcore: %d subscribers, counted %d", subscribers, n)
 	}
+	if err := e.frags.check(); err != nil {
+		return err
+	}
+	if err := e.outbox.check(); err != nil {
+		return err
+	}
 	return e.checkFlows()
 }
 

@@ -158,3 +158,54 @@ func TestRejectNobodys(t *testing.T) {
 		require.Equal(t, i < 2, n.Reject(&batch[0], rewrite.TimeExceeded(), n.now))
 	}
 }
+
+// TestRejectIsBelieved: what the limits of errors from others forbid, a low MTU and a segment that is not under way, does not
+// concern the caller's own.
+func TestRejectIsBelieved(t *testing.T) {
+	n := newNAT(t)
+	conn := n.connection().play(t, handshake)
+	for _, d := range []natcore.Direction{natcore.Outbound, natcore.Inbound} {
+		b := build(t, tcp, conn.internal, conn.remote, make([]byte, 400), tcpFlags{ack: true, seq: 1 << 31})
+		if d == natcore.Inbound {
+			b = build(t, tcp, conn.remote, conn.external, make([]byte, 400), tcpFlags{ack: true, seq: 1 << 31})
+		}
+		for range 20 { // more than a host may report
+			batch := []natcore.Packet{{Bytes: bytes.Clone(b), Direction: d}}
+			n.Process(batch, n.now)
+			require.Equal(t, natcore.Forward, batch[0].Verdict)
+			require.True(t, n.Reject(&batch[0], rewrite.FragmentationNeeded(300), n.now))
+			require.Len(t, n.Drain(nil), 1)
+			n.wait(200 * time.Millisecond)
+		}
+	}
+}
+
+// TestRejectStatic: packets of static mappings are answered as those of others are.
+func TestRejectStatic(t *testing.T) {
+	n := newNAT(t, func(c *natcore.Config) {
+		c.Static = []natcore.Static{{Name: "web", Internal: hostB, External: netip.MustParseAddr("192.0.2.80"), Protocol: 6, InternalPort: 8080, ExternalPort: 80, Ports: 1}}
+	})
+	inside, outside := endpoint(hostB, 8080), endpoint(netip.MustParseAddr("192.0.2.80"), 80)
+	data := make([]byte, 1400)
+	came := build(t, tcp, s1p1, outside, data, tcpFlags{syn: true, seq: 1})
+	require.True(t, n.Reject(&natcore.Packet{Bytes: bytes.Clone(came), Direction: natcore.Inbound}, rewrite.TimeExceeded(), n.now))
+	require.Equal(t, ownError(t, outside.Addr(), server1, 11, 0, 0, came), n.Drain(nil)[0].Bytes)
+	batch := []natcore.Packet{{Bytes: bytes.Clone(came), Direction: natcore.Inbound}}
+	n.Process(batch, n.now)
+	require.Equal(t, natcore.Forward, batch[0].Verdict, "%v", batch[0].Reason)
+	require.True(t, n.Reject(&batch[0], rewrite.FragmentationNeeded(300), n.now))
+	got := n.Drain(nil)
+	require.Len(t, got, 1)
+	require.Equal(t, natcore.Outbound, got[0].Direction)
+	require.Equal(t, came[:548], got[0].Bytes[28:])
+	require.Equal(t, server1, netip.AddrFrom4([4]byte(got[0].Bytes[16:20])))
+	sent := build(t, tcp, inside, s1p1, data, tcpFlags{syn: true, ack: true, seq: 1})
+	batch = []natcore.Packet{{Bytes: bytes.Clone(sent)}}
+	n.Process(batch, n.now)
+	require.Equal(t, natcore.Forward, batch[0].Verdict, "%v", batch[0].Reason)
+	require.True(t, n.Reject(&batch[0], rewrite.FragmentationNeeded(300), n.now))
+	require.Equal(t, []natcore.Packet{{
+		Bytes: ownError(t, lowest, hostB, 3, 4, 300, sent), Direction: natcore.Inbound, Verdict: natcore.Forward, Flags: natcore.Generated,
+	}}, n.Drain(nil))
+	check(t, n)
+}
