@@ -7,9 +7,12 @@ import (
 	"github.com/blocknat/blocknat/natcore/nattest/blocknat"
 )
 
-// TestConformance runs the suite that any NAT can be put under, with packets one by one and in batches.
+// TestConformance runs the suite that any NAT can be put under, with packets one by one, in batches, and by an engine that is saved and
+// restored whenever time passes.
 func TestConformance(t *testing.T) {
-	for name, subject := range map[string]nattest.Subject{"packets": blocknat.Subject(), "batches": blocknat.Batched()} {
+	for name, subject := range map[string]nattest.Subject{
+		"packets": blocknat.Subject(), "batches": blocknat.Batched(), "restored": blocknat.Restored(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			count := map[nattest.Outcome]int{}
 			for _, r := range nattest.Run(t, subject) {

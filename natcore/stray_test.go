@@ -9,8 +9,6 @@ import (
 
 // TestStrayPacketsInBatches: packets to ports that nobody holds, in blocks that are held and in those that are not, are dropped in the middle of a
 // batch as they are alone, and those around them pass.
-//
-// Rows: 6888-11a.
 func TestStrayPacketsInBatches(t *testing.T) {
 	for _, shards := range []int{1, 8} {
 		n := newNAT(t, func(c *natcore.Config) { c.Shards = shards })
