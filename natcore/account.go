@@ -128,13 +128,6 @@ func (r *realmAccount) mayOpen(space portblock.Space, chosen bool, now time.Time
 		bucket(r.opening.Load()), r.quota.SessionRate, ReasonSessionRate, chosen, now)
 }
 
-// mayMap is mayMap for a realm.
-func (r *realmAccount) mayMap(space portblock.Space, chosen bool, now time.Time) Reason {
-	space = mapping.PortsOf(space)
-	return r.may(&r.ports, space, r.quota.Protocols[space].Ports, r.quota.Ports, r.quota.ReservePorts,
-		bucket(r.mapping.Load()), r.quota.MappingRate, ReasonMappingRate, chosen, now)
-}
-
 func (r *realmAccount) may(counts *[portblock.NumSpaces]atomic.Int64, space portblock.Space, ofSpace, all, reserve int, b bucket, rate Rate, fast Reason, chosen bool, now time.Time) Reason {
 	if why := over(counts[space].Load(), ofSpace, 0, chosen, ReasonRealmLimit); why != ReasonNone {
 		return why

@@ -15,6 +15,11 @@
 // servers behind one endpoint, identity; sources translated too (twice NAT, RFC 2663 section 4.3), between realms as well; protocols
 // without ports, by address alone.
 //
+// Running it: quotas and rates as a tree of realm, subscriber and protocol, with reserves (Config.Quotas, SetQuota) and what-if
+// answers (Explain); events as records (Config.Events); change of the live configuration (Reconfigure, Plan,
+// EndDisallowed); snapshots and restarts (Stop, AppendSnapshot, Restore, HoldAfterRestart); an end that leaves no block
+// without its release record (Close).
+//
 // # What it does not
 //
 // It opens no sockets, starts no goroutines, reads no clock and logs nothing but records of
@@ -63,6 +68,20 @@
 // says whose they are. It goes before the log: the record of a block names all of its ports, also a static one among them, which the
 // block's subscriber never gets. Static ports outside PoolConfig.Blocks.Ports (up to 1023, by default) are in no block.
 //
+// # Bounds and changes
+//
+// Limits and PoolConfig.Blocks bound each subscriber in each pool, Quotas what an internal address and a realm have over all
+// pools. A limit refuses and never evicts (RFC 6888 REQ-11). A token bucket is one word. An account takes about 150 bytes.
+//
+//	               new session                              new mapping
+//	Limits.Sessions, SessionsPerSubscriber        quota: protocol, subscriber, rate
+//	quota: protocol, subscriber, rate             realm: protocol, all, rate
+//	realm: protocol, all, rate                    map's ports, blocks at hand, else a block:
+//	                                              Blocks.MaxBlocks, quota, realm, pool
+//
+// A configuration changes all or nothing, while all packets wait; sessions go on that it still allows, and so do, until they end, those that it
+// does not. A snapshot has all but fragments, sessions of what is static, counters, and events that are not written.
+//
 // # Invariants
 //
 //   - Nothing dynamic holds a static external port, nor a port whose answers a session without ports would get.
@@ -80,6 +99,6 @@
 //
 // # Sources
 //
-// RFC 1812, RFC 2663, RFC 3022, RFC 4787, RFC 5382, RFC 5461, RFC 5508, RFC 5927, RFC 6056, RFC 6864, RFC 6888, RFC 7768,
-// RFC 7857.
+// RFC 1812, RFC 2663, RFC 3022, RFC 4787, RFC 5382, RFC 5461, RFC 5508, RFC 5927, RFC 6056, RFC 6864, RFC 6888, RFC 7422,
+// RFC 7768, RFC 7857, RFC 8158.
 package natcore

@@ -362,3 +362,27 @@ func TestRFC6888_08e_RestartWithoutSnapshot(t *testing.T) {
 	n = newNAT(t, hold, func(c *natcore.Config) { c.Pools[0] = natcore.PoolConfig{Name: "cgn", Map: m} })
 	require.Equal(t, natcore.ReasonNone, n.refusal(t, 0, udp, a40000, s1p1))
 }
+
+// TestControlAllocatesNothing: quotas, rates and events cost packets of known sessions no memory, and refused packets neither.
+func TestControlAllocatesNothing(t *testing.T) {
+	n := newNAT(t, events(natcore.Events{Sessions: true, Bindings: true}), quotas(natcore.Quotas{
+		Subscriber: natcore.Quota{Ports: 1, SessionRate: natcore.Rate{PerSecond: 100}}, Reserved: []natcore.Traffic{{RemotePort: 53}},
+		Realms: map[natcore.Realm]natcore.Quota{0: {Sessions: 100, MappingRate: natcore.Rate{PerSecond: 5}}},
+	}))
+	e := n.out(t, udp, a40000, s1p1)
+	for name, packet := range map[string]natcore.Packet{
+		"outbound": {Bytes: build(t, udp, a40000, s1p1, nil, tcpFlags{})},
+		"inbound":  {Bytes: build(t, udp, s1p1, e, nil, tcpFlags{}), Direction: natcore.Inbound},
+		"refused":  {Bytes: build(t, udp, endpoint(hostA, 2), s1p1, nil, tcpFlags{})},
+	} {
+		buf, batch := make([]byte, len(packet.Bytes)), make([]natcore.Packet, 1)
+		allocs := testing.AllocsPerRun(200, func() {
+			copy(buf, packet.Bytes)
+			batch[0] = packet
+			batch[0].Bytes = buf
+			n.Process(batch, n.now)
+		})
+		require.Zero(t, allocs, name)
+		require.Equal(t, name == "refused", batch[0].Verdict == natcore.Drop)
+	}
+}
