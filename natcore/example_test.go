@@ -9,6 +9,7 @@ import (
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/natcore"
 )
 
@@ -39,6 +40,48 @@ func Example() {
 	// Output:
 	// forward none true
 	// block-allocated 10.0.0.2 true 255
+}
+
+// A forwarder behind the engine: it counts hops and knows the MTU of its links, and tells senders what it
+// cannot forward. The error about a packet that was translated goes back through the translation.
+func ExampleEngine_Reject() {
+	cfg := natcore.Config{
+		Seed: [32]byte{1, 2, 3}, Log: logging.Discard,
+		Pools: []natcore.PoolConfig{{Name: "cgn", Addresses: alloc.MustParseRanges("203.0.113.5")}},
+		ICMP:  natcore.ICMPConfig{Internal: netip.MustParseAddr("10.0.0.1")},
+	}
+	now := time.Date(2026, 5, 1, 2, 30, 0, 0, time.UTC)
+	nat, err := natcore.New(cfg, now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	packet, _ := hex.DecodeString("450000261c464000011129420a000002c633640a" +
+		"9c400035001243674e415420766563746f72") // with a time to live of 1
+	batch := []natcore.Packet{{Bytes: packet}}
+	nat.Process(batch, now)
+
+	const mtu = 1500
+	for i := range batch {
+		p := &batch[i]
+		var h rewrite.Packet4
+		switch rewrite.Parse4(p.Bytes, &h); {
+		case p.Verdict == natcore.Drop || p.Verdict == natcore.Held:
+		case !h.DecrementTTL(p.Bytes):
+			nat.Reject(p, rewrite.TimeExceeded(), now)
+		case len(p.Bytes) > mtu && h.Flags&rewrite.DontFragment != 0:
+			nat.Reject(p, rewrite.FragmentationNeeded(mtu), now)
+		default:
+			// send it
+		}
+	}
+	for _, p := range nat.Drain(nil) { // errors, and fragments that waited
+		h := rewrite.IPv4Header(p.Bytes)
+		m, quote := rewrite.ICMPHeader(p.Bytes[20:]), rewrite.IPv4Header(p.Bytes[28:])
+		fmt.Println(p.Direction, h.Source(), ">", h.Destination(), "icmp", m.Type(), m.Code(), "about", quote.Source(), ">", quote.Destination())
+	}
+	// Output:
+	// inbound 10.0.0.1 > 10.0.0.2 icmp 11 0 about 10.0.0.2 > 198.51.100.10
 }
 
 // A restart that loses nothing: the engine stops, writes down all that it has, and another one goes on from there.

@@ -30,6 +30,10 @@
 // a traceroute; the second one answers with the address of the device, and its
 // ICMP error is translated on the way back as any other.
 //
+// With -path-mtu the program answers packets that are too large for the networks behind and
+// may not be cut: natcore builds the error (Engine.Reject) and translates it back to what the
+// sender has sent, so path MTU discovery works through the NAT. -mss lowers the segment size of SYNs.
+//
 // # What the host needs
 //
 // The program sets up the following and removes it at the end; with

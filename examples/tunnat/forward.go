@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/natcore"
 )
 
@@ -23,6 +24,7 @@ const (
 type translator interface {
 	Process(batch []natcore.Packet, now time.Time)
 	Drain(dst []natcore.Packet) []natcore.Packet
+	Reject(p *natcore.Packet, why rewrite.ICMPError, now time.Time) bool
 	Expire(now time.Time, budget int) bool
 }
 
@@ -32,6 +34,7 @@ type forwarder struct {
 	dev      *tun
 	nat      translator
 	internal []netip.Prefix
+	pathMTU  int // 0: the kernel sees to it
 	frames   []frame
 	packets  []natcore.Packet
 	drained  []natcore.Packet
@@ -49,6 +52,7 @@ type forwarderCounts struct {
 	BytesOut     uint64
 	Segments     uint64 // read packets that were longer than the MTU
 	WriteErrors  uint64 // packets that the kernel did not take
+	TooLarge     uint64 // packets that were answered by the path MTU
 	LargestBatch int
 }
 
@@ -124,11 +128,24 @@ func (f *forwarder) translate(n, mtu int, now time.Time) error {
 		if !goesOn(f.packets[i].Verdict) {
 			continue
 		}
+		if f.tooLarge(&f.frames[i], f.packets[i].Bytes) {
+			// The error goes back through the translation: its receiver reads about the packet that it sent.
+			f.nat.Reject(&f.packets[i], rewrite.FragmentationNeeded(f.pathMTU), now)
+			f.counts.TooLarge++
+			continue
+		}
 		if err := f.sent(f.dev.write(&f.frames[i]), len(f.packets[i].Bytes)); err != nil {
 			return err
 		}
 	}
 	return f.drain()
+}
+
+// tooLarge reports whether a packet does not fit the networks behind and may not be cut. Segments that the
+// kernel cuts by itself do.
+func (f *forwarder) tooLarge(fr *frame, b []byte) bool {
+	segments := f.dev.header > 0 && fr.buf[1] != vnetGSONone
+	return f.pathMTU > 0 && len(b) > f.pathMTU && !segments && rewrite.IPv4Header(b).DontFragment()
 }
 
 // drain writes the fragments that the translator has let go.

@@ -33,6 +33,9 @@ func engineConfig(o *options, log logging.Log) natcore.Config {
 			Blocks:    portblock.Config{BlockSize: o.block},
 		}},
 		Log: log,
+		MSS: uint16(o.mss),
+		// The NAT's own errors come from the device, as those of the kernel do.
+		ICMP: natcore.ICMPConfig{Internal: o.address},
 	}
 	for _, p := range o.internal {
 		cfg.Rules = append(cfg.Rules, natcore.Rule{Internal: p, Pool: "pool"})
@@ -74,6 +77,7 @@ func openGateway(n *namespace, o options, nat translator) (*gateway, error) {
 		}
 	}
 	g.fwd = newForwarder(g.dev, nat, o.internal, o.batch)
+	g.fwd.pathMTU = o.pathMTU
 	return g, nil
 }
 

@@ -20,6 +20,8 @@ type options struct {
 	address  netip.Addr     // address of the device
 	mtu      int            // MTU of the device
 	offload  bool           // virtio-net headers and segments
+	pathMTU  int            // largest packet that the networks behind take; 0 leaves that to the kernel
+	mss      int            // largest segment that SYNs may ask for; 0 leaves them alone
 	batch    int            // packets translated under one clock reading
 	internal []netip.Prefix // sources that are translated
 	pool     []alloc.Range  // external addresses
@@ -58,6 +60,8 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.tun, "tun", o.tun, "`name` of the TUN device to make; it must not exist")
 	fs.TextVar(&o.address, "tun-address", o.address, "`address` of the device, the source of the kernel's ICMP errors about translated packets; must not be internal")
 	fs.IntVar(&o.mtu, "mtu", o.mtu, "MTU of the device in `bytes`, 576 to 65535: that of the interface towards the servers, or more")
+	fs.IntVar(&o.pathMTU, "path-mtu", o.pathMTU, "answer packets of more `bytes` that may not be cut, as a router before a smaller link does, 576 to 65535; 0 leaves that to the kernel")
+	fs.IntVar(&o.mss, "mss", o.mss, "lower the segment size that TCP ends ask for to this many `bytes`, 64 to 65495: 40 less than the smallest MTU on the way; 0 leaves it alone")
 	fs.BoolVar(&o.offload, "gso", o.offload, "take whole TCP segments and partial checksums from the kernel (IFF_VNET_HDR); false is one packet of at most the MTU a read")
 	fs.IntVar(&o.batch, "batch", o.batch, "at most this many `packets` are translated at a time, 1 to 1024")
 	fs.Func("internal", "internal `prefixes`, separated by commas (default 100.64.0.0/10)", func(s string) (err error) {
@@ -117,6 +121,12 @@ func (o *options) check() error {
 	}
 	if err := cli.CheckBlock("-block-size", o.block); err != nil {
 		faults = append(faults, err)
+	}
+	if o.pathMTU != 0 && (o.pathMTU < 576 || o.pathMTU > maxPacket) {
+		fault("-path-mtu %d: must be 576 to %d, or 0", o.pathMTU, maxPacket)
+	}
+	if o.mss != 0 && (o.mss < 64 || o.mss > 65495) {
+		fault("-mss %d: must be 64 to 65495, or 0", o.mss)
 	}
 	if o.batch < 1 || o.batch > 1024 {
 		fault("-batch %d: must be 1 to 1024", o.batch)

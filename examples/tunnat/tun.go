@@ -18,6 +18,7 @@ import (
 const (
 	vnetHeaderLen = 10
 	vnetNeedsCsum = 1 // first byte: the transport checksum is partial
+	vnetGSONone   = 0 // second byte: the packet is no row of segments
 )
 
 // Offloads that the device announces to the kernel (linux/if_tun.h): partial
