@@ -34,7 +34,18 @@ type FS interface {
 	MkdirAll(name string, perm fs.FileMode) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(name string) error
+	// Lock makes a file and holds it for this process, or fails with ErrLocked
+	// where another one does. Some systems cannot tell.
+	Lock(name string) (io.Closer, error)
 }
+
+// ErrLocked means that another process holds a lock.
+var ErrLocked = errors.New("disk: another process holds it")
+
+// unlocked is a lock that holds nothing.
+type unlocked struct{}
+
+func (unlocked) Close() error { return nil }
 
 // OS is the operating system's file system.
 var OS FS = osFS{}

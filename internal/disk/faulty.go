@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"sync"
 )
@@ -10,8 +11,9 @@ import (
 var ErrFault = errors.New("disk: injected fault")
 
 // Faulty is a file system for tests that is full, or fails, when it is told to. It
-// does not wait for a disk: Sync and SyncDir do nothing but fail. It is safe for
-// concurrent use.
+// does not wait for a disk: Sync and SyncDir do nothing but fail. Lock holds
+// nothing, so that a test can leave a file as a process does that is killed. It is
+// safe for concurrent use.
 type Faulty struct {
 	FS
 
@@ -112,6 +114,9 @@ func (f *Faulty) Remove(name string) error {
 	}
 	return f.FS.Remove(name)
 }
+
+// Lock holds nothing.
+func (f *Faulty) Lock(string) (io.Closer, error) { return unlocked{}, nil }
 
 // SyncDir may fail as Sync does.
 func (f *Faulty) SyncDir(string) error {

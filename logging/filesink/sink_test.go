@@ -325,3 +325,33 @@ func TestTornThenCut(t *testing.T) {
 	require.Equal(t, []uint64{1, 3, 5}, []uint64{got[0].Epoch, got[1].Epoch, got[2].Epoch})
 	require.Equal(t, [2]uint64{1, 1}, [2]uint64{s.Stats().Torn, s.Stats().Cut})
 }
+
+func TestAppendAllocatesNothing(t *testing.T) {
+	s, err := filesink.Open(filepath.Join(t.TempDir(), "blocks.json"), filesink.Config{MaxBytes: 1 << 30, MaxAge: time.Hour})
+	require.NoError(t, err)
+	r := numbered(1)
+	require.NoError(t, s.Append(&r))
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if s.Append(&r) != nil {
+			t.Fail()
+		}
+	}))
+	require.NoError(t, s.Close())
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, sync := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sync=%t", sync), func(b *testing.B) {
+			s, err := filesink.Open(filepath.Join(b.TempDir(), "blocks.json"), filesink.Config{Sync: sync, MaxBytes: 64 << 20})
+			require.NoError(b, err)
+			r := numbered(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Append(&r); err != nil {
+					b.Fatal(err)
+				}
+			}
+			require.NoError(b, s.Close())
+		})
+	}
+}

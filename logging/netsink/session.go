@@ -77,6 +77,7 @@ func (s *Sink) session(nc net.Conn) error {
 	s.count(func(st *Stats) { st.Connects, st.Connected = st.Connects+1, true })
 	defer s.count(func(st *Stats) { st.Connected = false })
 	l := ledger{window: s.c.Window}
+	var due <-chan time.Time
 	for {
 		n, err := s.batch(c, &l)
 		switch {
@@ -95,8 +96,7 @@ func (s *Sink) session(nc net.Conn) error {
 			return s.finish(nc, gone)
 		default:
 		}
-		var due <-chan time.Time
-		if s.idle > 0 {
+		if s.idle > 0 && due == nil {
 			due = s.c.After(s.idle)
 		}
 		select {
@@ -107,6 +107,7 @@ func (s *Sink) session(nc net.Conn) error {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		case <-due:
+			due = nil
 			if err := s.out.refresh(s.c.Now()); err != nil {
 				return err
 			}

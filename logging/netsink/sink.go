@@ -107,7 +107,8 @@ func NewIPFIX(network, address string, x ipfix.Config, c Config) (*Sink, error) 
 		interval = 10 * time.Minute
 	}
 	e, err := ipfix.NewExporter(io.Discard, x)
-	return start(network, address, &flows{e}, c, max(interval, 0), errors.Join(err, more))
+	// A look each quarter of the interval finds templates due soon enough.
+	return start(network, address, &flows{e}, c, max(interval/4, 0), errors.Join(err, more))
 }
 
 func start(network, address string, out output, c Config, idle time.Duration, more error) (*Sink, error) {

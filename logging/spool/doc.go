@@ -28,8 +28,8 @@
 //
 // # Files
 //
-// A spool is a directory of its own, used by one process at a time. Its files are
-// text, one record a line, named for the number of the first one:
+// A spool is a directory of its own, used by one process at a time (the file
+// "lock", by flock). Its files are text, one record a line, named for the number of the first one:
 //
 //	00000000000000000001.spool
 //	  8a6c2f10 1 {"kind":"block-allocated","time":"2026-11-21T02:30:10.123Z",...}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"sort"
 
 	"github.com/blocknat/blocknat/internal/disk"
 	"github.com/blocknat/blocknat/logging"
@@ -74,14 +75,11 @@ func (s *Spool) Next(r *logging.Record) (seq uint64, ok bool, err error) {
 // seek opens the segment of the cursor, unless it is open. Where that is gone,
 // its records are, and the cursor is behind them.
 func (s *Spool) seek() error {
-	i := 0
-	for i+1 < len(s.segs) && s.segs[i+1].first <= s.read.cursor {
-		i++
-	}
 	if len(s.segs) == 0 {
 		s.skip(s.next)
 		return nil
 	}
+	i := max(s.search(s.read.cursor)-1, 0)
 	s.skip(s.segs[i].first)
 	if s.read.file != nil && s.read.first == s.segs[i].first {
 		return nil
@@ -106,12 +104,15 @@ func (s *Spool) seek() error {
 
 // after returns the number that follows the records of a segment.
 func (s *Spool) after(first uint64) uint64 {
-	for _, g := range s.segs {
-		if g.first > first {
-			return g.first
-		}
+	if i := s.search(first); i < len(s.segs) {
+		return s.segs[i].first
 	}
 	return s.next
+}
+
+// search returns the index of the first segment that begins behind number seq.
+func (s *Spool) search(seq uint64) int {
+	return sort.Search(len(s.segs), func(i int) bool { return s.segs[i].first > seq })
 }
 
 // skip moves the cursor to a number and counts what it leaves out as lost, once.

@@ -100,6 +100,7 @@ type Spool struct {
 	dir  string
 	c    Config
 	more chan struct{} // a record came; Deliver waits for it
+	lock io.Closer
 
 	mu     sync.Mutex
 	segs   []segment // oldest first; the last one is written
@@ -136,8 +137,9 @@ type Stats struct {
 	Files     int    // files of records
 }
 
-// Open opens the spool in a directory, which it makes where it does not exist. Its
-// error joins a *ConfigError for each fault of c.
+// Open opens the spool in a directory, which it makes where it does not exist. A
+// spool that another process has open is an error, where the system can tell. The
+// error of a configuration joins a *ConfigError for each fault of c.
 func Open(dir string, c Config) (*Spool, error) {
 	c, err := c.filled()
 	if err != nil {
@@ -147,8 +149,11 @@ func Open(dir string, c Config) (*Spool, error) {
 	if err := c.FS.MkdirAll(dir, c.Perm|(c.Perm&0o444)>>2); err != nil {
 		return nil, err
 	}
+	if s.lock, err = c.FS.Lock(filepath.Join(dir, lockName)); err != nil {
+		return nil, fmt.Errorf("spool: %s: %w", dir, err)
+	}
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("spool: %w", err), s.closeFile())
+		return nil, errors.Join(fmt.Errorf("spool: %w", err), s.closeFile(), s.lock.Close())
 	}
 	s.Rewind()
 	return s, nil
@@ -157,6 +162,7 @@ func Open(dir string, c Config) (*Spool, error) {
 const (
 	suffix   = ".spool"
 	position = "acked"
+	lockName = "lock"
 )
 
 func (s *Spool) path(first uint64) string {
@@ -260,7 +266,7 @@ func (s *Spool) Close() error {
 	if s.file != nil {
 		err = errors.Join(err, s.file.Sync())
 	}
-	return errors.Join(err, s.closeFile())
+	return errors.Join(err, s.closeFile(), s.lock.Close())
 }
 
 func (s *Spool) closeFile() error {
