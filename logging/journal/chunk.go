@@ -257,6 +257,10 @@ func (c *chunk) row(i int, w *row) error {
 	if s.b.flags&beforeFrom != 0 {
 		w.timeB = w.from - logging.Millis(duration)
 	}
+	latest := max(w.timeA, w.timeB) + logging.Millis(max(lagA, lagB))
+	if min(w.timeA, w.timeB) < yearOne || latest > 2*lastTime || max(w.timeA, w.timeB) > lastTime {
+		return errFormat
+	}
 	if id > 0 {
 		w.id = c.ids[id-1]
 	}

@@ -53,5 +53,5 @@
 //
 // RFC 6888 REQ-11 to REQ-14 (logs), RFC 7768 section 3 (what a block log must
 // answer), RFC 7422 section 3 (configuration epochs), RFC 6302 (what the asker
-// knows), RFC 3385 (CRC-32C).
+// knows).
 package journal
