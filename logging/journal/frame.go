@@ -95,9 +95,12 @@ func endFrame(dst []byte, at int, off int64, seed uint32) {
 // frameSum is CRC-32C over the file's id, the frame's offset as 8 bytes, and
 // the frame from its byte 4 on.
 func frameSum(f []byte, off int64, seed uint32) uint32 {
-	var place [8]byte
-	binary.LittleEndian.PutUint64(place[:], uint64(off))
-	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, f[4:])
+	// The offset goes byte by byte, because a slice of it would be garbage each time.
+	sum := ^seed
+	for shift := 0; shift < 64; shift += 8 {
+		sum = castagnoli[byte(sum)^byte(off>>shift)] ^ sum>>8
+	}
+	return crc32.Update(^sum, castagnoli, f[4:])
 }
 
 // A frameReader walks over the frames of a file and finds the next one behind damage.

@@ -62,3 +62,5 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+func records() []logging.Record { return loggingtest.Records() }

@@ -155,8 +155,8 @@ func TestAnswersEqualIndex(t *testing.T) {
 func compareAnswers(t require.TestingT, x *logging.Index, r *Reader) {
 	base := logging.Millis(1700000000000)
 	for _, ext := range []string{"198.51.100.1", "198.51.100.2", "2001:db8::1", "198.51.100.9"} {
-		for port := uint16(1020); port < 1024+260; port += 17 {
-			for at := base - 25; at < base+65; at += 11 {
+		for port := uint16(1020); port < 1024+260; port += 29 {
+			for at := base - 25; at < base+65; at += 13 {
 				for _, tol := range []time.Duration{0, 3 * time.Millisecond} {
 					q := logging.Query{External: netip.MustParseAddr(ext), Port: port, At: at.Time(), Tolerance: tol}
 					require.Equal(t, describe(x.Who(q)), describeWho(t, r, q), "%+v", q)
