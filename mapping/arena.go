@@ -1,7 +1,7 @@
 package mapping
 
-// arena holds the port arrays of blocks: for each port of a block its mapping's internal port, behind them a bit
-// for each that tells whether there is a mapping. Arrays are cut from chunks without pointers and are given back
+// arena holds the port arrays of blocks: for each port of a block its mapping's internal port or 0, behind them a bit
+// for each that tells a mapping of internal port 0 from none. Arrays are cut from chunks without pointers and are given back
 // by size.
 type arena struct {
 	chunks [][]uint16
@@ -36,8 +36,7 @@ func (a *arena) take(ports uint32) arrayRef {
 		if s := &a.spare[i]; s.words == words && len(s.refs) > 0 {
 			ref := s.refs[len(s.refs)-1]
 			s.refs = s.refs[:len(s.refs)-1]
-			clear(a.at(ref, ports)[ports:])
-			return ref
+			return ref // all zero: every mapping has left
 		}
 	}
 	if len(a.chunks) == 0 || a.next+words > len(a.chunks[len(a.chunks)-1]) {

@@ -47,6 +47,7 @@ type blocks struct {
 	spare []BlockID
 	next  BlockID
 	arena arena
+	none  Block
 }
 
 func (b *blocks) at(id BlockID) *block {
@@ -69,13 +70,13 @@ func (t *Table) AddBlock(b Block) BlockID {
 	return id
 }
 
-// Block returns a block, and false when there is none of the name.
-func (t *Table) Block(id BlockID) (b Block, ok bool) {
-	if id == 0 || id > t.blocks.next {
-		return Block{}, false
+// Block returns a block, and false when there is none of the name. It is for reading, and good until the block is removed.
+func (t *Table) Block(id BlockID) (b *Block, ok bool) {
+	if id > t.blocks.next || t.blocks.next == 0 {
+		return &t.blocks.none, false
 	}
 	x := t.blocks.at(id)
-	return x.Block, x.Ports != 0
+	return &x.Block, x.Ports != 0
 }
 
 // LastPacket returns when a session of the block last had a packet, of either direction, or up to 4.1 s less.
@@ -106,7 +107,10 @@ func (x *blocks) internalPort(b *block, space portblock.Space, offset uint16) (p
 		return 0, false
 	}
 	a := x.arena.at(b.ports[space], b.Ports)
-	return a[offset], a[b.Ports+uint32(offset)/16]>>(offset%16)&1 != 0
+	if port = a[offset]; port != 0 {
+		return port, true
+	}
+	return 0, a[b.Ports+uint32(offset)/16]>>(offset%16)&1 != 0 // port 0, or no mapping
 }
 
 // taken reports whether the port of a place is in use, by this space or by another one that has the same ports.
@@ -138,6 +142,7 @@ func (x *blocks) enter(at Place, space portblock.Space, port uint16) {
 func (x *blocks) leave(at Place, space portblock.Space) {
 	b := x.at(at.Block)
 	a := x.arena.at(b.ports[space], b.Ports)
+	a[at.Offset] = 0
 	a[b.Ports+uint32(at.Offset)/16] &^= 1 << (at.Offset % 16)
 	b.live--
 }

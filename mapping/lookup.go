@@ -9,7 +9,7 @@ import (
 // Lookup is the way of one packet to its session. Who has many packets begins the look-ups of all, aims all, touches
 // all, and passes them then, so that the memory behind all of them is fetched at the same time:
 //
-//	for i := range packets { looks[i] = table.LookOutbound(...) } // or LookInbound
+//	for i := range packets { table.LookOutbound(&looks[i], ...) } // or LookInbound
 //	for i := range looks { table.Aim(&looks[i]) }
 //	for i := range looks { sum += table.Touch(&looks[i]) }
 //	for i := range looks { table.PassOutbound(&looks[i], ...) }   // or PassInbound
@@ -25,23 +25,22 @@ type Lookup struct {
 }
 
 // LookOutbound begins the look-up of the session of a packet that leaves.
-func (t *Table) LookOutbound(realm uint16, space portblock.Space, internal, remote Endpoint) Lookup {
-	l := Lookup{inner: innerOf(realm, internal), outer: remote.pack() | class(anchor, space), slot: -1}
+func (t *Table) LookOutbound(l *Lookup, realm uint16, space portblock.Space, internal, remote Endpoint) {
+	l.inner, l.outer, l.external, l.slot = innerOf(realm, internal), remote.pack()|class(anchor, space), 0, -1
 	l.hash = t.index.hash.sum(l.inner, class(anchor, space))
-	return l
 }
 
 // LookInbound begins the look-up of the session of a packet that arrives at a place, which is that of the external
 // endpoint. ok is false where no mapping is.
-func (t *Table) LookInbound(at Place, space portblock.Space, external, remote Endpoint) (l Lookup, ok bool) {
+func (t *Table) LookInbound(l *Lookup, at Place, space portblock.Space, external, remote Endpoint) (ok bool) {
 	b := t.blocks.at(at.Block)
 	port, ok := t.blocks.internalPort(b, space, at.Offset)
 	if !ok {
-		return l, false
+		return false
 	}
-	l = t.LookOutbound(b.Realm, space, Endpoint{b.Internal, port}, remote)
+	t.LookOutbound(l, b.Realm, space, Endpoint{b.Internal, port}, remote)
 	l.external = external.pack()
-	return l, true
+	return true
 }
 
 // Aim reads the tags of a look-up's first group.
@@ -62,27 +61,56 @@ func (t *Table) Touch(l *Lookup) uint64 {
 	return l.seg.recs[l.slot].inner
 }
 
+// aimed reports whether the look-up was aimed at the record that has its session, as is mostly so.
+func (t *Table) aimed(l *Lookup) bool {
+	if l.slot < 0 || l.removals != t.index.removals {
+		return false
+	}
+	r := &l.seg.recs[l.slot]
+	return r.inner == l.inner && (r.outer^l.outer)&keyMask == 0 && r.hasSession() && (l.external == 0 || (r.ext^l.external)&partMask == 0)
+}
+
 // find returns the record of a look-up's session.
 func (t *Table) find(l *Lookup) (*segment, int) {
-	s, i := l.seg, int(l.slot)
-	if i < 0 || l.removals != t.index.removals || s.recs[i].inner != l.inner || (s.recs[i].outer^l.outer)&kindMask != 0 {
-		if s, i = t.index.find(l.hash, l.inner, l.outer, kindMask); s == nil {
+	// What index.find does is spelled out.
+	d := t.index.door(l.hash)
+	s, groups := d.seg, d.groups
+	g, tag := home(l.hash, groups), tagOf(l.hash)
+	for range groups {
+		w := s.tags[g&(groupsMax-1)]
+		for m := matches(w, tag); m != 0; m &= m - 1 {
+			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
+			r := &s.recs[i]
+			if r.inner != l.inner || (r.outer^l.outer)&kindMask != 0 {
+				continue
+			}
+			if (r.outer^l.outer)&partMask != 0 || !r.hasSession() {
+				return t.findFurther(l, r)
+			}
+			if l.external != 0 && (r.ext^l.external)&partMask != 0 {
+				return nil, 0 // the session belongs to another mapping of the internal endpoint
+			}
+			return s, i
+		}
+		if w&passedFlag == 0 {
 			return nil, 0
+		}
+		if g++; g == groups {
+			g = 0
 		}
 	}
-	r := &s.recs[i]
-	if (r.outer^l.outer)&partMask != 0 || !r.hasSession() {
-		if r.others == 0 {
-			return nil, 0
-		}
-		outer := l.outer&^kindMask | class(session, r.space())
-		if s, i = t.index.find(t.index.hash.sum(l.inner, outer), l.inner, outer, keyMask); s == nil {
-			return nil, 0
-		}
-		r = &s.recs[i]
+	return nil, 0
+}
+
+// findFurther is find for a session that the anchor does not hold.
+func (t *Table) findFurther(l *Lookup, a *record) (*segment, int) {
+	if a.others == 0 {
+		return nil, 0
 	}
-	if l.external != 0 && (r.ext^l.external)&partMask != 0 {
-		return nil, 0 // the session belongs to another mapping of the internal endpoint
+	outer := l.outer&^kindMask | class(session, a.space())
+	s, i := t.index.find(t.index.hash.sum(l.inner, outer), l.inner, outer, keyMask)
+	if s == nil || l.external != 0 && (s.recs[i].ext^l.external)&partMask != 0 {
+		return nil, 0
 	}
 	return s, i
 }
@@ -91,9 +119,11 @@ func (t *Table) find(l *Lookup) (*segment, int) {
 // tracks the TCP state; seg counts for TCP only. A session whose idle time is
 // over is not found.
 func (t *Table) PassOutbound(l *Lookup, seg *Segment, now Tick) (Endpoint, bool) {
-	s, i := t.find(l)
-	if s == nil {
-		return Endpoint{}, false
+	s, i := l.seg, int(l.slot)
+	if !t.aimed(l) {
+		if s, i = t.find(l); s == nil {
+			return Endpoint{}, false
+		}
 	}
 	r := &s.recs[i]
 	if t.over(r, now) {
@@ -116,9 +146,11 @@ func (t *Table) PassOutbound(l *Lookup, seg *Segment, now Tick) (Endpoint, bool)
 // where inbound packets refresh, restarts the idle time. A session that is over is found until Expire has met it,
 // unless it was silent for all its idle time or has ended: then CloseInbound removes it.
 func (t *Table) PassInbound(l *Lookup, seg *Segment, now Tick) (Endpoint, uint16, bool) {
-	s, i := t.find(l)
-	if s == nil {
-		return Endpoint{}, 0, false
+	s, i := l.seg, int(l.slot)
+	if !t.aimed(l) {
+		if s, i = t.find(l); s == nil {
+			return Endpoint{}, 0, false
+		}
 	}
 	r := &s.recs[i]
 	if silent(r.in, t.idleOf(r), now) && t.over(r, now) {

@@ -51,14 +51,15 @@ func (t *Table) further(inner uint64, kind uint64, space portblock.Space, e Endp
 
 // session finds the record of a session.
 func (t *Table) session(realm uint16, space portblock.Space, internal, remote Endpoint) (*segment, int) {
-	l := t.LookOutbound(realm, space, internal, remote)
+	var l Lookup
+	t.LookOutbound(&l, realm, space, internal, remote)
 	return t.find(&l)
 }
 
 // arriving finds the record of a session by its external side.
 func (t *Table) arriving(at Place, space portblock.Space, external, remote Endpoint) (*segment, int) {
-	l, ok := t.LookInbound(at, space, external, remote)
-	if !ok {
+	var l Lookup
+	if !t.LookInbound(&l, at, space, external, remote) {
 		return nil, 0
 	}
 	return t.find(&l)
@@ -66,14 +67,15 @@ func (t *Table) arriving(at Place, space portblock.Space, external, remote Endpo
 
 // Outbound is LookOutbound and PassOutbound in one.
 func (t *Table) Outbound(realm uint16, space portblock.Space, internal, remote Endpoint, seg *Segment, now Tick) (Endpoint, bool) {
-	l := t.LookOutbound(realm, space, internal, remote)
+	var l Lookup
+	t.LookOutbound(&l, realm, space, internal, remote)
 	return t.PassOutbound(&l, seg, now)
 }
 
 // Inbound is LookInbound and PassInbound in one.
 func (t *Table) Inbound(at Place, space portblock.Space, external, remote Endpoint, seg *Segment, now Tick) (Endpoint, uint16, bool) {
-	l, ok := t.LookInbound(at, space, external, remote)
-	if !ok {
+	var l Lookup
+	if !t.LookInbound(&l, at, space, external, remote) {
 		return Endpoint{}, 0, false
 	}
 	return t.PassInbound(&l, seg, now)
@@ -82,9 +84,11 @@ func (t *Table) Inbound(at Place, space portblock.Space, external, remote Endpoi
 // note tells a session's block of a packet, when the one before came long ago.
 func (t *Table) note(r *record, last, now Tick) {
 	if last>>seenShift != now>>seenShift {
-		t.blocks.at(r.block).seen = now
+		t.see(r.block, now)
 	}
 }
+
+func (t *Table) see(id BlockID, now Tick) { t.blocks.at(id).seen = now }
 
 // Peek looks up a session by its external side and changes nothing: for ICMP
 // errors, which neither refresh nor end a session (RFC 5508 REQ-6).

@@ -64,19 +64,23 @@ func (t *Table) Classify(of func(space portblock.Space, remote Endpoint) uint8) 
 // Advance sets the table's clock and returns it as a Tick. A time before the latest one counts
 // as that one. After a pause of more than ten days the clock moves on by ten days and a
 // tick only, by when everything is over: so no time in the table ever falls behind by more than ticks can tell.
-func (t *Table) Advance(now time.Time) Tick {
-	const most = int64(MaxIdle/time.Millisecond) + 1
-	ms := now.UnixMilli() - t.origin
-	ahead := ms - t.latest
-	if ahead <= 0 {
-		return Tick(t.latest)
+func (t *Table) Advance(now time.Time) Tick { return t.AdvanceMillis(now.UnixMilli()) }
+
+// AdvanceMillis is Advance for a time in Unix milliseconds.
+func (t *Table) AdvanceMillis(now int64) Tick {
+	if ahead := now - t.origin - t.latest; ahead > 0 {
+		t.advance(ahead)
 	}
+	return Tick(t.latest)
+}
+
+func (t *Table) advance(ahead int64) {
+	const most = int64(MaxIdle/time.Millisecond) + 1
 	if ahead > most {
 		t.origin += ahead - most
 		ahead = most
 	}
 	t.latest += ahead
-	return Tick(t.latest)
 }
 
 // Tick converts a wall-clock time.

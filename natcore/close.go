@@ -54,6 +54,7 @@ func (e *Engine) Close(now time.Time) error {
 		var key [24]byte
 		_, _ = s.rnd.Read(key[:]) // never fails
 		e.shards[i].table = e.newTable(key, s.now)
+		s.tick = s.table.Advance(s.now)
 	}
 	e.sessions.Store(0)
 	e.subscribers.Store(0)

@@ -154,6 +154,7 @@ func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 type call struct {
 	e      *Engine
 	now    time.Time
+	ms     int64        // now in Unix milliseconds
 	shard  *shard       // locked, or nil
 	static *staticIndex // nil where nothing is static
 	// generated says that the packet is an ICMP error of the engine's own, which is believed.
@@ -162,7 +163,12 @@ type call struct {
 
 // call begins a call at the engine's clock.
 func (e *Engine) call(now time.Time) call {
-	return call{e: e, now: e.advance(now), static: e.statics.index.Load()}
+	ms := now.UnixMilli()
+	if ms != e.clock.Load() {
+		now = e.advance(now)
+		ms = now.UnixMilli()
+	}
+	return call{e: e, now: now, ms: ms, static: e.statics.index.Load()}
 }
 
 // advance sets the engine's clock and returns it: callers with different clocks
@@ -185,7 +191,11 @@ func (c *call) lock(s *shard) *shard {
 	if c.shard != s {
 		c.unlock()
 		s.mu.Lock()
-		s.advance(c.now)
+		if c.ms != s.ms {
+			s.advance(c.now)
+		} else if s.now.Nanosecond() < c.now.Nanosecond() {
+			s.now = c.now // within the same millisecond
+		}
 		c.shard = s
 	}
 	return s
@@ -201,7 +211,9 @@ func (c *call) unlock() {
 // done ends a call.
 func (c *call) done() {
 	c.unlock()
-	c.e.writeMany()
+	if c.e.manyNotes.Load() {
+		c.e.writeMany()
+	}
 }
 
 // process translates one packet and counts what became of it, in the shard

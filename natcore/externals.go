@@ -28,6 +28,16 @@ type span struct {
 	position    uint32
 }
 
+// has reports whether an address is of any pool.
+func (x *externals) has(addr uint32) bool {
+	spans := *x.spans.Load()
+	if len(spans) == 1 {
+		return addr-spans[0].first <= spans[0].last-spans[0].first
+	}
+	_, _, ok := x.find(addr)
+	return ok
+}
+
 // find returns the pool and position of an address. One span costs one compare, many a binary search.
 func (x *externals) find(addr uint32) (pool int, position uint32, ok bool) {
 	spans := nearest(*x.spans.Load(), addr)

@@ -180,15 +180,13 @@ func (c *call) staged(packets []Packet, a []plain) {
 func (c *call) look(s *shard, p *Packet, a *plain) {
 	if p.Direction == Outbound {
 		internal, remote := mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}, mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}
-		a.look, a.lost = s.table.LookOutbound(uint16(p.Realm), a.space(), internal, remote), false
+		s.table.LookOutbound(&a.look, uint16(p.Realm), a.space(), internal, remote)
+		a.lost = false
 		return
 	}
 	external, remote := a.ends()
 	at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
-	if ok {
-		a.look, ok = s.table.LookInbound(at, a.space(), external, remote)
-	}
-	a.lost = !ok
+	a.lost = !ok || !s.table.LookInbound(&a.look, at, a.space(), external, remote)
 }
 
 // pass translates a packet of a known session, and reports whether it was one. The caller has locked the shard.

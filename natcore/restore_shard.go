@@ -24,7 +24,7 @@ func (r *reader) shard(s *shard) {
 		return
 	}
 	s.table = r.e.newTable(key, s.now.Add(-phase))
-	s.advance(s.now)
+	s.tick = s.table.Advance(s.now)
 	next := uint32(r.u(most32))
 	var spare []uint32
 	free := map[uint32]bool{}

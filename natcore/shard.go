@@ -31,6 +31,7 @@ type shard struct {
 	cursor    int                   // in list
 	rnd       *rand.ChaCha8
 	now       time.Time // the latest seen: time never runs backwards in here
+	ms        int64     // now in Unix milliseconds
 	tick      mapping.Tick
 	counts    counters
 	touched   uint64 // a sum that means nothing: see mapping.Table.Touch
@@ -73,9 +74,9 @@ func newShard(index int, seed [32]byte, table *mapping.Table, now time.Time) *sh
 // advance sets the shard's clock. The caller holds mu.
 func (s *shard) advance(now time.Time) {
 	if now.After(s.now) {
-		s.now = now
+		s.now, s.ms = now, now.UnixMilli()
+		s.tick = s.table.AdvanceMillis(s.ms)
 	}
-	s.tick = s.table.Advance(s.now)
 }
 
 // shardOf returns the shard of a subscriber.

@@ -247,9 +247,5 @@ func (x *staticIndex) owns(addr uint32) bool {
 
 // own reports whether an address is one that the engine translates to.
 func (c *call) own(addr uint32) bool {
-	spans := nearest(*c.e.external.spans.Load(), addr)
-	if len(spans) > 0 && addr-spans[0].first <= spans[0].last-spans[0].first {
-		return true
-	}
-	return c.static != nil && c.static.owns(addr)
+	return c.e.external.has(addr) || c.static != nil && c.static.owns(addr)
 }

@@ -248,6 +248,9 @@ func (l *Layout) Locate(port uint16) (number int, ok bool) {
 
 // Position is like Locate, and tells the port's offset within that position too.
 func (l *Layout) Position(port uint16) (number, offset int, ok bool) {
+	if l.cfg.Scheme == Contiguous && port != 0 { // the common case, without further calls
+		return int(port >> l.unitShift), int(port) & (l.unit - 1), l.cfg.Ports.Contains(port)
+	}
 	number, offset, ok = l.locate(port)
 	if !ok || !l.inRange(port) {
 		return 0, 0, false

@@ -70,7 +70,13 @@ func (p *Plain4) SetSource(b []byte, addr uint32, port uint16) {
 	h := (*[28]byte)(b)
 	binary.BigEndian.PutUint32(h[12:], addr)
 	binary.BigEndian.PutUint16(h[20:], port)
-	p.setChecksums(b, d, dp)
+	binary.BigEndian.PutUint16(h[10:], d.update(binary.BigEndian.Uint16(h[10:])))
+	if c := binary.BigEndian.Uint16(h[26:]); p.Proto == ProtoUDP && !p.Partial && c != 0 {
+		c = (d + dp).update(c)
+		binary.BigEndian.PutUint16(h[26:], c|zeroMask(c))
+		return
+	}
+	p.setChecksum(b, d, dp)
 }
 
 // SetDestination does what Packet4.SetDestination does.
@@ -80,34 +86,34 @@ func (p *Plain4) SetDestination(b []byte, addr uint32, port uint16) {
 	h := (*[28]byte)(b)
 	binary.BigEndian.PutUint32(h[16:], addr)
 	binary.BigEndian.PutUint16(h[22:], port)
-	p.setChecksums(b, d, dp)
+	binary.BigEndian.PutUint16(h[10:], d.update(binary.BigEndian.Uint16(h[10:])))
+	if c := binary.BigEndian.Uint16(h[26:]); p.Proto == ProtoUDP && !p.Partial && c != 0 {
+		c = (d + dp).update(c)
+		binary.BigEndian.PutUint16(h[26:], c|zeroMask(c))
+		return
+	}
+	p.setChecksum(b, d, dp)
 }
 
-// setChecksums updates both checksums by the change of an address and of a port.
-func (p *Plain4) setChecksums(b []byte, addr, port Delta) {
-	h := (*[28]byte)(b)
-	binary.BigEndian.PutUint16(h[10:], addr.update(binary.BigEndian.Uint16(h[10:])))
-	if p.Proto == ProtoTCP {
-		f := (*[2]byte)(b[36:])
-		if p.Partial {
-			binary.BigEndian.PutUint16(f[:], addr.UpdatePartial(binary.BigEndian.Uint16(f[:])))
-			return
-		}
-		binary.BigEndian.PutUint16(f[:], (addr + port).update(binary.BigEndian.Uint16(f[:])))
-		return
+// zeroMask is all ones for a checksum that comes out as 0, which UDP sends as 0xFFFF, and 0 for any other.
+func zeroMask(c uint16) uint16 { return uint16((uint32(c) - 1) >> 16) }
+
+// setChecksum updates the transport checksum by the change of an address and of a port: of TCP, and of UDP where it is none or a
+// partial one.
+func (p *Plain4) setChecksum(b []byte, addr, port Delta) {
+	at := 36
+	if p.Proto == ProtoUDP {
+		at = 26
 	}
-	c := binary.BigEndian.Uint16(h[26:])
-	if p.Partial {
-		binary.BigEndian.PutUint16(h[26:], addr.UpdatePartial(c))
-		return
+	f := (*[2]byte)(b[at:])
+	c := binary.BigEndian.Uint16(f[:])
+	switch {
+	case p.Partial:
+		c = addr.UpdatePartial(c)
+	case p.Proto == ProtoTCP:
+		c = (addr + port).update(c)
 	}
-	if c == 0 {
-		return
-	}
-	if c = (addr + port).update(c); c == 0 {
-		c = 0xffff
-	}
-	binary.BigEndian.PutUint16(h[26:], c)
+	binary.BigEndian.PutUint16(f[:], c)
 }
 
 // SetID does what Packet4.SetID does.
