@@ -52,12 +52,12 @@
 //
 // Records lie in segments of up to 128 groups of eight. A group has a word with a tag of seven bits for each
 // record: a look-up compares eight tags at once and reads a record only where its tag agrees. A directory leads
-// from the leading bits of a key's hash to its segment. A segment that is nine tenths full moves into a larger one, of 96 or 128 groups, or
+// from the leading bits of a key's hash to its segment. A segment that is nine tenths full moves into a larger one, of 80, 112 or 128 groups, or
 // splits in two. So the table grows without ever being rehashed as a whole: the most that an insertion does is to move
 // 921 records, or to double a directory of 16 bytes a segment. Removal empties a slot and moves nothing. Hashes are keyed
 // (ATK-17 in CONFORMANCE.md).
 //
-//	bytes    64 a session with its mapping, at loads from 0.57 to 0.9; 4 for tags and hints; segments are not given back
+//	bytes    64 a session with its mapping, at loads from 0.64 to 0.9; about 6 for tags and hints; segments are not given back
 //	         2.1 a port of a block, in each port space in use; 44 a block
 //	         16 a segment in the directory, and 2 pointers: all that the collector sees
 //

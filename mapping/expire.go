@@ -58,7 +58,7 @@ func (t *Table) scan(s *segment, all bool, now Tick, w *Sweep) {
 			if !s.holds(i) || !t.inspect(s, i, now, w) {
 				continue
 			}
-			s.due[i] = t.hintOf(&s.recs[i], now)
+			s.due[i] = t.hintOf(s.at(i), now)
 			if next.after(s.due[i]) {
 				next = s.due[i]
 			}
@@ -72,7 +72,7 @@ func (t *Table) scan(s *segment, all bool, now Tick, w *Sweep) {
 
 // inspect removes what is over in a record and reports whether the record stays.
 func (t *Table) inspect(s *segment, slot int, now Tick, w *Sweep) (stays bool) {
-	r := &s.recs[slot]
+	r := s.at(slot)
 	if r.hasSession() {
 		if t.over(r, now) {
 			kind := r.kind()

@@ -15,6 +15,9 @@ type index struct {
 	removals uint32
 
 	hashes [groupsMax * groupSlots]uint64 // scratch of deal
+	// Of segments that grew the memory is used again at once: all units are alike, and the table never holds many spare ones.
+	spare []*unit
+	old   *segment
 }
 
 // door is an entry of the directory. It repeats the segment's number of groups, so that the look-up of the tags need not wait
@@ -25,10 +28,46 @@ type door struct {
 }
 
 func newIndex(key [24]byte) index {
-	s := newSegment(groupsMin, 0)
 	h := newHasher(key)
 	// Removals count from a number that no other table counts from, so that nobody takes a place of one table for one of another.
-	return index{hash: h, dir: []door{{s, groupsMin}, {s, groupsMin}}, depth: 1, removals: uint32(h.k0)}
+	x := index{hash: h, depth: 1, removals: uint32(h.k0)}
+	s := x.newSegment(groupsMin, 0)
+	x.dir = []door{{s, groupsMin}, {s, groupsMin}}
+	return x
+}
+
+// newSegment returns an empty segment.
+func (x *index) newSegment(groups uint32, depth uint8) *segment {
+	s := x.old
+	if x.old = nil; s == nil {
+		s = new(segment)
+	}
+	s.groups, s.depth = groups, depth
+	for i := range groups / unitGroups {
+		if n := len(x.spare); n > 0 {
+			s.units[i], x.spare = x.spare[n-1], x.spare[:n-1]
+		} else {
+			s.units[i] = new(unit)
+		}
+	}
+	return s
+}
+
+// maxSpare bounds the spare units: what a segment of the largest size has.
+const maxSpare = groupsMax / unitGroups
+
+// drop keeps the memory of a segment whose records have moved.
+func (x *index) drop(s *segment) {
+	for i, u := range s.units[:s.groups/unitGroups] {
+		if len(x.spare) < maxSpare {
+			x.spare = append(x.spare, u)
+		}
+		s.units[i] = nil
+	}
+	clear(s.tags[:])
+	clear(s.passed[:])
+	s.used = 0
+	x.old = s
 }
 
 func (x *index) door(h uint64) *door { return &x.dir[h>>(64-x.depth&63)] }
@@ -51,7 +90,7 @@ func (x *index) find(h, inner, outer, mask uint64) (*segment, int) {
 		w := s.tags[g&(groupsMax-1)]
 		for m := matches(w, tag); m != 0; m &= m - 1 {
 			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
-			if r := &s.recs[i]; r.inner == inner && (r.outer^outer)&mask == 0 {
+			if r := s.at(i); r.inner == inner && (r.outer^outer)&mask == 0 {
 				return s, i
 			}
 		}
@@ -80,7 +119,7 @@ func (x *index) insert(h uint64) (*segment, int) {
 
 // remove empties a slot.
 func (x *index) remove(s *segment, slot int) {
-	s.vacate(x.hashOf(&s.recs[slot]), slot)
+	s.vacate(x.hashOf(s.at(slot)), slot)
 	x.used--
 	x.removals++
 }
@@ -92,17 +131,20 @@ func (x *index) grow(h uint64) {
 	groups := old.groups * 2
 	switch old.groups {
 	case 64:
-		groups = 96
-	case 96:
+		groups = 80
+	case 80:
+		groups = 112
+	case 112:
 		groups = groupsMax
 	case groupsMax:
 		x.split(h, old)
 		return
 	}
 	x.hashAll(old, 0)
-	s := newSegment(groups, old.depth)
+	s := x.newSegment(groups, old.depth)
 	x.deal(old, s, s, 0)
 	x.lead(h, old.depth, s)
+	x.drop(old)
 }
 
 // lead makes the doors of a hash whose leading bits, depth of them, are the same lead to a segment.
@@ -125,25 +167,26 @@ func (x *index) split(h uint64, old *segment) {
 	depth := old.depth + 1
 	bit := uint64(1) << (64 - depth)
 	upper := x.hashAll(old, bit)
-	low, high := newSegment(half(old.used-upper), depth), newSegment(half(upper), depth)
+	low, high := x.newSegment(half(old.used-upper), depth), x.newSegment(half(upper), depth)
 	x.deal(old, low, high, bit)
 	x.lead(h&^bit, depth, low)
 	x.lead(h|bit, depth, high)
+	x.drop(old)
 }
 
 // half returns the number of groups for a part of a segment that is split. Parts of keyed hashes are alike.
 func half(used uint32) uint32 {
-	if used < full(96) {
-		return 96
+	if used < full(80) {
+		return 80
 	}
 	return groupsMax
 }
 
 // hashAll notes the hashes of a segment's records, and returns how many have the bit.
 func (x *index) hashAll(s *segment, bit uint64) (upper uint32) {
-	for i := range s.recs {
+	for i := range s.slots() {
 		if s.holds(i) {
-			x.hashes[i] = x.hashOf(&s.recs[i])
+			x.hashes[i] = x.hashOf(s.at(i))
 			if x.hashes[i]&bit != 0 {
 				upper++
 			}
@@ -157,7 +200,7 @@ func (x *index) deal(old, low, high *segment, bit uint64) {
 	for _, s := range [...]*segment{low, high} {
 		s.next, s.stale, s.scanned = old.next, old.stale, old.scanned
 	}
-	for i := range old.recs {
+	for i := range old.slots() {
 		if !old.holds(i) {
 			continue
 		}
@@ -166,7 +209,7 @@ func (x *index) deal(old, low, high *segment, bit uint64) {
 			s = high
 		}
 		n := s.place(x.hashes[i])
-		s.recs[n], s.due[n] = old.recs[i], old.due[i]
+		*s.at(n), s.due[n] = *old.at(i), old.due[i]
 		x.moved++
 	}
 }

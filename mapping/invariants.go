@@ -47,7 +47,7 @@ type checker struct {
 
 func (c *checker) segment(s *segment) (n int, err error) {
 	passed := [groupsMax]int{}
-	for i := range s.recs {
+	for i := range s.slots() {
 		if !s.holds(i) {
 			continue
 		}
@@ -55,7 +55,7 @@ func (c *checker) segment(s *segment) (n int, err error) {
 		if err := c.record(s, i); err != nil {
 			return n, err
 		}
-		for g := home(c.t.index.hashOf(&s.recs[i]), s.groups); g != uint32(i)/groupSlots; g = (g + 1) % s.groups {
+		for g := home(c.t.index.hashOf(s.at(i)), s.groups); g != uint32(i)/groupSlots; g = (g + 1) % s.groups {
 			passed[g]++
 		}
 	}
@@ -71,7 +71,7 @@ func (c *checker) segment(s *segment) (n int, err error) {
 }
 
 func (c *checker) record(s *segment, i int) error {
-	t, r := c.t, &s.recs[i]
+	t, r := c.t, s.at(i)
 	mask := keyMask
 	if r.kind() == anchor {
 		mask = kindMask

@@ -35,9 +35,9 @@ func (t *Table) walk(part int, f func(*record)) (next int) {
 		return -1
 	}
 	s, next := t.index.part(part)
-	for i := range s.recs {
+	for i := range s.slots() {
 		if s.holds(i) {
-			f(&s.recs[i])
+			f(s.at(i))
 		}
 	}
 	if next >= parts {

@@ -55,10 +55,10 @@ func (t *Table) Aim(l *Lookup) {
 
 // Touch reads the record that the look-up was aimed at. What it returns means nothing: it is for the caller to add up, so that it is read.
 func (t *Table) Touch(l *Lookup) uint64 {
-	if l.slot < 0 {
+	if l.slot < 0 || l.removals != t.index.removals {
 		return 0
 	}
-	return l.seg.recs[l.slot].inner
+	return l.seg.at(int(l.slot)).inner
 }
 
 // aimed reports whether the look-up was aimed at the record that has its session, as is mostly so.
@@ -66,7 +66,7 @@ func (t *Table) aimed(l *Lookup) bool {
 	if l.slot < 0 || l.removals != t.index.removals {
 		return false
 	}
-	r := &l.seg.recs[l.slot]
+	r := l.seg.at(int(l.slot))
 	return r.inner == l.inner && (r.outer^l.outer)&keyMask == 0 && r.hasSession() && (l.external == 0 || (r.ext^l.external)&partMask == 0)
 }
 
@@ -80,7 +80,7 @@ func (t *Table) find(l *Lookup) (*segment, int) {
 		w := s.tags[g&(groupsMax-1)]
 		for m := matches(w, tag); m != 0; m &= m - 1 {
 			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
-			r := &s.recs[i]
+			r := s.at(i)
 			if r.inner != l.inner || (r.outer^l.outer)&kindMask != 0 {
 				continue
 			}
@@ -109,7 +109,7 @@ func (t *Table) findFurther(l *Lookup, a *record) (*segment, int) {
 	}
 	outer := l.outer&^kindMask | class(session, a.space())
 	s, i := t.index.find(t.index.hash.sum(l.inner, outer), l.inner, outer, keyMask)
-	if s == nil || l.external != 0 && (s.recs[i].ext^l.external)&partMask != 0 {
+	if s == nil || l.external != 0 && (s.at(i).ext^l.external)&partMask != 0 {
 		return nil, 0
 	}
 	return s, i
@@ -125,7 +125,7 @@ func (t *Table) PassOutbound(l *Lookup, seg *Segment, now Tick) (Endpoint, bool)
 			return Endpoint{}, false
 		}
 	}
-	r := &s.recs[i]
+	r := s.at(i)
 	if t.over(r, now) {
 		return Endpoint{}, false
 	}
@@ -152,7 +152,7 @@ func (t *Table) PassInbound(l *Lookup, seg *Segment, now Tick) (Endpoint, uint16
 			return Endpoint{}, 0, false
 		}
 	}
-	r := &s.recs[i]
+	r := s.at(i)
 	if silent(r.in, t.idleOf(r), now) && t.over(r, now) {
 		return Endpoint{}, 0, false
 	}

@@ -27,10 +27,10 @@ func (t *Table) holder(inner uint64, space portblock.Space, scope Endpoint) (*se
 	if s == nil {
 		return nil, 0
 	}
-	if s.recs[i].isOf(scope) {
+	if s.at(i).isOf(scope) {
 		return s, i
 	}
-	if s.recs[i].others == 0 {
+	if s.at(i).others == 0 {
 		return nil, 0
 	}
 	return t.further(inner, mapped, space, scope)
@@ -42,7 +42,7 @@ func (t *Table) Mapped(realm uint16, space portblock.Space, internal, scope Endp
 	if s == nil {
 		return Endpoint{}, false
 	}
-	return s.recs[i].external(), true
+	return s.at(i).external(), true
 }
 
 // Holder returns the internal endpoint, with its realm, that has a mapping at a place.
@@ -75,16 +75,16 @@ func (t *Table) AddMapping(m *Mapping, now Tick) bool {
 	switch {
 	case s == nil:
 		t.add(&n, now)
-	case s.recs[i].isOf(m.Scope):
+	case s.at(i).isOf(m.Scope):
 		return false
-	case s.recs[i].others > 0 && t.has(inner, mapped, m.Space, m.Scope):
+	case s.at(i).others > 0 && t.has(inner, mapped, m.Space, m.Scope):
 		return false
-	case !s.recs[i].hasMapping():
-		n.others = s.recs[i].others
-		s.recs[i] = n
+	case !s.at(i).hasMapping():
+		n.others = s.at(i).others
+		*s.at(i) = n
 		t.hint(s, i, now)
 	default:
-		s.recs[i].others++
+		s.at(i).others++
 		n.outer = m.Scope.pack() | class(mapped, m.Space)
 		t.add(&n, now)
 	}
@@ -101,13 +101,13 @@ func (t *Table) has(inner uint64, kind uint64, space portblock.Space, e Endpoint
 // add enters a record.
 func (t *Table) add(r *record, now Tick) {
 	s, i := t.index.insert(t.index.hashOf(r))
-	s.recs[i] = *r
+	*s.at(i) = *r
 	t.hint(s, i, now)
 }
 
 // unmap removes a mapping that nothing uses, and its record where that holds nothing else.
 func (t *Table) unmap(s *segment, slot int) Mapping {
-	r := &s.recs[slot]
+	r := s.at(slot)
 	m := r.mapping()
 	t.blocks.leave(m.At, m.Space)
 	t.mappings--
@@ -127,7 +127,7 @@ func (t *Table) unmap(s *segment, slot int) Mapping {
 // unanchor tells an anchor that a further record is gone; an anchor that holds nothing goes with the last.
 func (t *Table) unanchor(inner uint64, space portblock.Space) (*segment, int) {
 	s, i := t.anchor(inner, space)
-	r := &s.recs[i]
+	r := s.at(i)
 	r.others--
 	if r.others == 0 && !r.hasMapping() {
 		t.index.remove(s, i)
@@ -143,8 +143,8 @@ func (t *Table) Keep(realm uint16, space portblock.Space, internal, scope Endpoi
 	if s == nil {
 		return false
 	}
-	s.recs[i].until = now + Tick((min(lifetime, MaxIdle)+time.Millisecond-1)/time.Millisecond)
-	s.recs[i].scope |= flagExplicit
+	s.at(i).until = now + Tick((min(lifetime, MaxIdle)+time.Millisecond-1)/time.Millisecond)
+	s.at(i).scope |= flagExplicit
 	t.hint(s, i, now)
 	return true
 }
@@ -152,10 +152,10 @@ func (t *Table) Keep(realm uint16, space portblock.Space, internal, scope Endpoi
 // Release ends the explicit lifetime of a mapping. It returns false when there is none.
 func (t *Table) Release(realm uint16, space portblock.Space, internal, scope Endpoint, now Tick) bool {
 	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil || s.recs[i].scope&flagExplicit == 0 {
+	if s == nil || s.at(i).scope&flagExplicit == 0 {
 		return false
 	}
-	s.recs[i].scope &^= flagExplicit
+	s.at(i).scope &^= flagExplicit
 	t.hint(s, i, now)
 	return true
 }
@@ -170,7 +170,7 @@ func (r *record) lapse(now Tick) {
 // Unmap removes a mapping that no session uses, whether it has a lifetime or not.
 func (t *Table) Unmap(realm uint16, space portblock.Space, internal, scope Endpoint) (m Mapping, ok bool) {
 	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil || !s.recs[i].hasMapping() || s.recs[i].sessions != 0 {
+	if s == nil || !s.at(i).hasMapping() || s.at(i).sessions != 0 {
 		return Mapping{}, false
 	}
 	return t.unmap(s, i), true

@@ -10,7 +10,7 @@ func (t *Table) UnderWay(realm uint16, internal, remote Endpoint, fromRemote boo
 	if s == nil {
 		return true
 	}
-	r := &s.recs[i]
+	r := s.at(i)
 	next, known := r.sent, uint8(knownInternal)
 	if fromRemote {
 		next, known = r.heard, knownRemote

@@ -61,7 +61,7 @@ func (t *Table) RestoreSession(v *SavedSession, now Tick) bool {
 		return false
 	}
 	s, i := t.session(v.Realm, v.Space, v.Internal, v.Remote)
-	r := &s.recs[i]
+	r := s.at(i)
 	r.setState(v.State)
 	r.out, r.in, r.sent, r.heard = v.Out, v.In, v.Sent, v.Heard
 	t.hint(s, i, now)
@@ -74,16 +74,16 @@ func (t *Table) RestoreLastPacket(id BlockID, at Tick) { t.blocks.at(id).seen = 
 // Lifetime returns how much is left of the explicit lifetime of a mapping, and false when none runs.
 func (t *Table) Lifetime(realm uint16, space portblock.Space, internal, scope Endpoint, now Tick) (left time.Duration, ok bool) {
 	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil || s.recs[i].scope&flagExplicit == 0 || !s.recs[i].until.after(now) {
+	if s == nil || s.at(i).scope&flagExplicit == 0 || !s.at(i).until.after(now) {
 		return 0, false
 	}
-	return time.Duration(s.recs[i].until-now) * time.Millisecond, true
+	return time.Duration(s.at(i).until-now) * time.Millisecond, true
 }
 
 // CloseOver is Close for a session whose idle time is over; any other it leaves alone.
 func (t *Table) CloseOver(realm uint16, space portblock.Space, internal, remote Endpoint, now Tick) (e Ended, ok bool) {
 	s, i := t.session(realm, space, internal, remote)
-	if s == nil || !t.over(&s.recs[i], now) {
+	if s == nil || !t.over(s.at(i), now) {
 		return Ended{}, false
 	}
 	return t.end(s, i, now), true

@@ -12,9 +12,13 @@ import "math/bits"
 // empties a slot and moves nothing.
 const (
 	groupSlots = 8
-	// A segment grows through sizes of 2, 4 ... 64, 96 and 128 groups, and then splits in two. It is at most nine tenths full.
-	groupsMin = 2
+	// A segment grows through sizes of 16, 32, 64, 80, 112 and 128 groups, and then splits in two. It is at most nine tenths full.
+	groupsMin = 16
 	groupsMax = 128
+
+	// A unit is the records of 16 groups: 8 KiB.
+	unitGroups = 16
+	unitSlots  = unitGroups * groupSlots
 
 	tagBits    = 0x7f7f7f7f7f7f7f7f
 	topBits    = 0x8080808080808080
@@ -23,7 +27,7 @@ const (
 )
 
 type segment struct {
-	recs   []record // groupSlots for each group
+	units  [groupsMax / unitGroups]*unit // as many as it has groups
 	groups uint32
 	used   uint32
 	// next is a lower bound of all due hints; scanned is when Expire last saw all records; stale says that the
@@ -37,9 +41,15 @@ type segment struct {
 	due     [groupsMax * groupSlots]hint
 }
 
-func newSegment(groups uint32, depth uint8) *segment {
-	return &segment{recs: make([]record, groups*groupSlots), groups: groups, depth: depth}
+type unit [unitSlots]record
+
+// at returns the record of a slot.
+func (s *segment) at(slot int) *record {
+	return &s.units[uint(slot)/unitSlots%uint(len(s.units))][uint(slot)%unitSlots]
 }
+
+// slots returns the number of slots.
+func (s *segment) slots() int { return int(s.groups) * groupSlots }
 
 // home returns the group at which the search for a hash begins, and tag the hash's tag.
 func home(h uint64, groups uint32) uint32 { return uint32(uint64(uint32(h)) * uint64(groups) >> 32) }

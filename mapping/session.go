@@ -32,7 +32,7 @@ func (t *Table) Open(o *Session, scope Endpoint, seg *Segment, now Tick) bool {
 	if s == nil {
 		return false
 	}
-	a := &s.recs[i]
+	a := s.at(i)
 	if (a.outer^o.Remote.pack())&partMask == 0 && a.hasSession() {
 		return false
 	}
@@ -46,7 +46,7 @@ func (t *Table) Open(o *Session, scope Endpoint, seg *Segment, now Tick) bool {
 			if s == nil {
 				return false
 			}
-			m = &s.recs[i]
+			m = s.at(i)
 		}
 	}
 	if m.external() != o.External {
@@ -106,7 +106,7 @@ func (t *Table) CloseInbound(at Place, space portblock.Space, external, remote E
 
 // end removes a session, with its mapping when that has no other use.
 func (t *Table) end(s *segment, slot int, now Tick) Ended {
-	r := &s.recs[slot]
+	r := s.at(slot)
 	e := Ended{Session: r.session(), At: r.place()}
 	t.sessions--
 	if r.kind() == anchor {
@@ -115,10 +115,10 @@ func (t *Table) end(s *segment, slot int, now Tick) Ended {
 		inner, scope := r.inner, unpack(r.scope)
 		t.index.remove(s, slot)
 		s, slot = t.unanchor(inner, e.Space)
-		if !s.recs[slot].isOf(scope) {
+		if !s.at(slot).isOf(scope) {
 			s, slot = t.further(inner, mapped, e.Space, scope)
 		}
-		r = &s.recs[slot]
+		r = s.at(slot)
 	}
 	r.sessions--
 	r.lapse(now)

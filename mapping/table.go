@@ -97,7 +97,7 @@ func (t *Table) Peek(at Place, space portblock.Space, external, remote Endpoint)
 	if s == nil {
 		return Session{}, false
 	}
-	return s.recs[i].session(), true
+	return s.at(i).session(), true
 }
 
 // PeekOutbound looks up the external endpoint of a session by its internal side and changes nothing.
@@ -106,5 +106,5 @@ func (t *Table) PeekOutbound(realm uint16, space portblock.Space, internal, remo
 	if s == nil {
 		return Endpoint{}, false
 	}
-	return s.recs[i].external(), true
+	return s.at(i).external(), true
 }

@@ -52,8 +52,8 @@ func (t *Table) SetTimeouts(idle Timeouts, classes ...Timeouts) {
 // Classify gives each session the class of timeouts that of returns. It looks at the whole table.
 func (t *Table) Classify(of func(space portblock.Space, remote Endpoint) uint8) {
 	t.index.each(func(s *segment) {
-		for i := range s.recs {
-			if r := &s.recs[i]; s.holds(i) && r.hasSession() {
+		for i := range s.slots() {
+			if r := s.at(i); s.holds(i) && r.hasSession() {
 				r.scope = r.scope&^(IdleClasses-1) | uint64(of(r.space(), r.remote())&(IdleClasses-1))
 			}
 		}
@@ -136,7 +136,7 @@ func (t *Table) hintOf(r *record, now Tick) hint {
 
 // hint enters the hint of a record.
 func (t *Table) hint(s *segment, slot int, now Tick) {
-	h := t.hintOf(&s.recs[slot], now)
+	h := t.hintOf(s.at(slot), now)
 	s.due[slot] = h
 	if s.next.after(h) {
 		s.next = h

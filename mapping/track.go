@@ -2,7 +2,7 @@ package mapping
 
 // track follows the TCP connection of a session and reports whether the segment fits the connection.
 func (t *Table) track(s *segment, slot int, seg *Segment, fromRemote bool, now Tick) (fitted bool) {
-	r := &s.recs[slot]
+	r := s.at(slot)
 	state := r.state()
 	own, peer := &r.sent, &r.heard
 	known, begun := uint8(knownInternal), uint8(ackInternal)

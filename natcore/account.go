@@ -257,14 +257,22 @@ func (a *account) rests(now time.Time) bool {
 
 // account returns the account of a subscriber, made where it is missing. The caller holds mu.
 func (e *Engine) account(s *shard, key subscriberKey) *account {
-	k := accountKey{key.addr, key.realm}
-	a := s.accounts[k]
+	a := s.accountOf(s.sub(key), key)
 	if a == nil {
+		k := accountKey{key.addr, key.realm}
 		a = &account{key: k}
 		e.settle(s, a)
 		s.accounts[k] = a
 	}
 	return a
+}
+
+// accountOf returns the account of a subscriber, or of one that is not there in this pool yet, if there is one. The caller holds mu.
+func (s *shard) accountOf(sub *subscriber, key subscriberKey) *account {
+	if sub != nil && sub.account != nil {
+		return sub.account
+	}
+	return s.accounts[accountKey{key.addr, key.realm}]
 }
 
 // settle ties an account to the quotas that hold for it. The caller holds mu.
@@ -286,12 +294,13 @@ func (s *shard) forget(a *account) {
 // mayOpen says whether the limits and quotas allow a further session, or why they do not; what it says is binding only while mu
 // is held. A subscriber that does not exist yet has no account, and as yet nothing that could be too much.
 func (e *Engine) mayOpen(s *shard, o *opening) Reason {
-	sub := s.subs[o.key]
+	sub := s.sub(o.key)
 	if sub != nil && sub.sessions >= e.cfg.Limits.SessionsPerSubscriber || e.sessions.Load() >= int64(e.cfg.Limits.Sessions) {
 		return ReasonSessionLimit
 	}
 	chosen := e.chosen(o.key, o.remote, o.space)
-	if a := s.accounts[accountKey{o.key.addr, o.key.realm}]; a != nil {
+	a := s.accountOf(sub, o.key)
+	if a != nil {
 		if why := a.mayOpen(o.space, chosen, s.now); why != ReasonNone {
 			return why
 		}

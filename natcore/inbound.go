@@ -63,7 +63,7 @@ func (s *shard) place(p *pool, where *position, external mapping.Endpoint) (at m
 
 // fixedPlace returns the place of a deterministic port. The caller holds mu.
 func (s *shard) fixedPlace(key subscriberKey, external mapping.Endpoint) (at mapping.Place, ok bool) {
-	sub := s.subs[key]
+	sub := s.sub(key)
 	if sub == nil || sub.fixed == nil {
 		return at, false
 	}

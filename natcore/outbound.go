@@ -240,7 +240,7 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		s.forget(a)
 		return mapping.Endpoint{}, why
 	}
-	sub := s.subs[key]
+	sub := s.sub(key)
 	if sub == nil { // the engine was closed while the shard was unlocked
 		a.unmade(space)
 		s.forget(a)
@@ -285,7 +285,7 @@ func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.
 // begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The
 // caller holds mu.
 func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened bool, why Reason) {
-	sub := s.subs[o.key]
+	sub := s.sub(o.key)
 	if sub == nil {
 		return false, ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
 	}

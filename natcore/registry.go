@@ -54,6 +54,18 @@ func (r *registry) all() iter.Seq[*subscriber] {
 	}
 }
 
+// sub returns a subscriber, or nil. A packet asks several times for the same one. The caller holds mu.
+func (s *shard) sub(key subscriberKey) *subscriber {
+	if s.latest != nil && s.latest.key == key {
+		return s.latest
+	}
+	sub := s.subs[key]
+	if sub != nil {
+		s.latest = sub
+	}
+	return sub
+}
+
 // enter makes a subscriber known to its shard. The caller holds mu.
 func (s *shard) enter(sub *subscriber, a *account) {
 	a.subscribers++
@@ -65,6 +77,9 @@ func (s *shard) enter(sub *subscriber, a *account) {
 // leave removes a subscriber that holds nothing. The caller holds mu.
 func (s *shard) leave(sub *subscriber) {
 	delete(s.subs, sub.key)
+	if s.latest == sub {
+		s.latest = nil
+	}
 	s.list.remove(sub)
 	sub.account.subscribers--
 	s.forget(sub.account)

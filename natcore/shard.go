@@ -25,7 +25,8 @@ type shard struct {
 	index     int
 	table     *mapping.Table
 	subs      map[subscriberKey]*subscriber
-	list      registry // the same, by number
+	list      registry    // the same, by number
+	latest    *subscriber // that sub returned, or nil
 	accounts  map[accountKey]*account
 	overrides map[accountKey]*Quota // of Engine.SetQuota
 	cursor    int                   // in list
@@ -113,7 +114,7 @@ type taken struct {
 // that another block would help. The caller holds mu.
 func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, internal uint16) (t taken, more bool, why Reason) {
 	space = mapping.PortsOf(space)
-	sub, p := s.subs[key], e.pools[key.pool]
+	sub, p := s.sub(key), e.pools[key.pool]
 	if sub == nil && p.cfg.Map != nil {
 		if sub, why = e.enrol(s, key); why != ReasonNone {
 			return taken{}, false, why
@@ -168,7 +169,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	s.advance(now)
 	now = s.now
 	t, more, why := e.takePort(s, key, space, internal) // another caller may have been here first
-	sub := s.subs[key]
+	sub := s.sub(key)
 	if !more {
 		s.mu.Unlock()
 		return t, why
