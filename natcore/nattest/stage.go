@@ -218,17 +218,21 @@ func (s *stage) hairpin(p *packet, to netip.AddrPort) *packet {
 	return q
 }
 
-// name tells in a word which packet is meant.
+// name tells in a few words which packet is meant.
 func name(p *packet) string {
-	kind := [...]string{protoICMP: "icmp", protoTCP: "tcp", protoUDP: "udp"}[p.proto]
-	if p.proto == protoICMP {
-		return fmt.Sprintf("%s %d/%d %v > %v", kind, p.icmp, p.code, p.src, p.dst)
-	}
-	flags := ""
-	for i, f := range "FSRPA" {
-		if p.proto == protoTCP && p.flags&(1<<i) != 0 {
-			flags += string(f)
+	switch p.proto {
+	case protoICMP:
+		return fmt.Sprintf("icmp %d/%d %v > %v", p.icmp, p.code, p.src, p.dst)
+	case protoUDP:
+		return fmt.Sprintf("udp %v > %v", p.src, p.dst)
+	case protoTCP:
+		flags := ""
+		for i, f := range "FSRPA" {
+			if p.flags&(1<<i) != 0 {
+				flags += string(f)
+			}
 		}
+		return fmt.Sprintf("tcp %s %v > %v", flags, p.src, p.dst)
 	}
-	return fmt.Sprintf("%s%s %v > %v", kind, flags, p.src, p.dst)
+	return fmt.Sprintf("protocol %d %v > %v", p.proto, p.src, p.dst)
 }
