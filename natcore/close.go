@@ -45,7 +45,9 @@ func (e *Engine) Close(now time.Time) error {
 	for _, s := range e.shards {
 		e.closeSessions(s)
 	}
+	e.statics.mu.Lock()
 	e.statics.end(func(*mapping.Flow) bool { return true }, now)
+	e.statics.mu.Unlock()
 	e.finishPortless(now)
 	unlock := e.lockShards()
 	for i, s := range e.shards {

@@ -103,7 +103,7 @@ func (c *call) plain(p *Packet, a *plain) bool {
 		a.shard = uint8(e.shardNumber(uint16(p.Realm), a.h.Src))
 		return true
 	case Inbound:
-		if c.static != nil || c.own(a.h.Src) {
+		if c.static != nil && c.static.owns(a.h.Dst) || c.own(a.h.Src) {
 			return false
 		}
 		pool, at, ok := e.external.find(a.h.Dst)

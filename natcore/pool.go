@@ -40,6 +40,10 @@ type pool struct {
 	formula   atomic.Pointer[deterministic.Map] // cfg.Map, for who reads without the lock
 	selection *selection
 	statics   *statics
+	latest    struct { // what reservedAt has made last
+		run *addressRun
+		set *portblock.Reserved
+	}
 }
 
 // cooling notes that a block becomes free.

@@ -285,7 +285,7 @@ func (p *pool) drained(l alloc.Lease) bool {
 func (v *poolChange) reserve(c *change) {
 	p := v.p
 	p.mu.Lock()
-	p.reserves = true
+	p.reserves, p.latest.set = true, nil
 	classes := uint32(p.selection.classes())
 	fresh := p.layout.NewAddress(0)
 	if set, err := p.layout.NewReserved(p.cfg.Blocks.Reserved); err == nil {

@@ -161,9 +161,9 @@ func (e *Engine) RemoveStatic(name string, now time.Time) bool {
 	gone := statics[i]
 	next := st.rebuild(e, slices.Delete(slices.Clone(statics), i, i+1))
 	st.index.Store(next)
-	st.end(func(w *mapping.Flow) bool { return w.Owner == gone.id }, now)
 	st.mu.Lock()
-	delete(st.owners, gone.id)
+	st.end(func(w *mapping.Flow) bool { return w.Owner == gone.id }, now)
+	delete(st.owners, gone.id) // a packet that still has the old index opens nothing any more
 	st.mu.Unlock()
 	st.reserved.Store(next)
 	e.reserve([]*static{gone}, now)
@@ -243,10 +243,8 @@ func (st *statics) rebuild(e *Engine, all []*static) *staticIndex {
 	return newIndex(all, peerings, e.cfg.Protocols, merge(hosts))
 }
 
-// end ends all sessions that match.
+// end ends all sessions that match. The caller holds mu.
 func (st *statics) end(match func(*mapping.Flow) bool, now time.Time) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	st.advance(now)
 	var gone []mapping.Header
 	for part := 0; part >= 0; {
@@ -264,8 +262,8 @@ func (st *statics) end(match func(*mapping.Flow) bool, now time.Time) {
 	}
 }
 
-// reservations are the ports of an external address that are static, by the index that pools look at.
-func (st *statics) reservations(addr uint32) []portblock.Reservation {
+// runOf returns the run of an external address in the index that pools look at, or nil.
+func (st *statics) runOf(addr uint32) *addressRun {
 	x := st.reserved.Load()
 	if x == nil {
 		return nil
@@ -274,10 +272,17 @@ func (st *statics) reservations(addr uint32) []portblock.Reservation {
 	if i == len(x.external) || x.external[i].first > uint64(addr) {
 		return nil
 	}
-	var all []portblock.Reservation
+	return &x.external[i]
+}
+
+// reservations are the ports of a run of addresses that are static; nil stands for addresses that have none.
+func (r *addressRun) reservations() (all []portblock.Reservation) {
+	if r == nil {
+		return nil
+	}
 	for space := range protocols {
-		for _, r := range x.external[i].lists[space] {
-			all = append(all, portblock.Reservation{Ports: portblock.RangeOf(r.first, r.last), Spaces: mapping.PortsOf(portblock.Space(space)).Set()})
+		for _, p := range r.lists[space] {
+			all = append(all, portblock.Reservation{Ports: portblock.RangeOf(p.first, p.last), Spaces: mapping.PortsOf(portblock.Space(space)).Set()})
 		}
 	}
 	return all
@@ -288,15 +293,18 @@ func (p *pool) reservedAt(position uint32) *portblock.Reserved {
 	if p.statics == nil || p.layout == nil {
 		return nil
 	}
-	static := p.statics.reservations(mapping.Number4(p.alloc.Address(position)))
-	if len(static) == 0 && !p.reserves {
+	run := p.statics.runOf(mapping.Number4(p.alloc.Address(position)))
+	if run == nil && !p.reserves {
 		return nil
 	}
-	r, err := p.layout.NewReserved(append(slices.Clone(p.cfg.Blocks.Reserved), static...))
-	if err != nil {
-		return nil // not reached: the ranges are valid
+	if p.latest.set == nil || p.latest.run != run {
+		set, err := p.layout.NewReserved(append(slices.Clone(p.cfg.Blocks.Reserved), run.reservations()...))
+		if err != nil {
+			return nil // not reached: the ranges are valid
+		}
+		p.latest.run, p.latest.set = run, set // the addresses of a run follow each other and have one set
 	}
-	return r
+	return p.latest.set
 }
 
 // reserve makes the pools keep the external ports of some static mappings from subscribers, or give them back, as

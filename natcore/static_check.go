@@ -372,6 +372,9 @@ func (e *Engine) formulaHolds(s *static) string {
 		if m == nil {
 			continue
 		}
+		if s.whole || uint64(s.addresses)*uint64(s.ports) > 1<<20 { // more than is worth a look at each port
+			return fmt.Sprintf("lies in pool %q, whose ports are its map's: exclude the addresses from the map, or name ports that it leaves out", e.pools[pool].cfg.Name)
+		}
 		for port := uint32(s.first); port < uint32(s.first)+s.ports; port++ {
 			if owner, err := m.Reverse(mapping.Addr4(s.external+i), uint16(port)); err == nil {
 				return fmt.Sprintf("port %d is %v's by the map of pool %q: choose ports that the map leaves out, or exclude the address from it",
