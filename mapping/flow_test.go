@@ -89,9 +89,9 @@ func TestFlowsAgainstModel(t *testing.T) {
 						want = m.flows[i].in.Reverse()
 					}
 				}
-				out, owner, known := f.Peek(h, tick())
-				require.Equal(t, []any{want, ok}, []any{out, known})
-				out, owner, known = f.Pass(h, &Segment{}, tick())
+				peeked, _, there := f.Peek(h, tick())
+				require.Equal(t, []any{want, ok}, []any{peeked, there})
+				out, owner, known := f.Pass(h, &Segment{}, tick())
 				require.Equal(t, []any{want, ok}, []any{out, known})
 				if !ok {
 					return

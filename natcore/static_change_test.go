@@ -211,3 +211,36 @@ func TestRestoreWithMoreStatics(t *testing.T) {
 	require.Equal(t, hostB, n.comes(t, udp, endpoint(server1, 80), held, synFlags).dst.Addr())
 	check(t, n)
 }
+
+// TestStaticsAcrossReconfiguration: addresses with static ports join a pool and leave it, its reserved ports change, and no static port is ever a subscriber's.
+func TestStaticsAcrossReconfiguration(t *testing.T) {
+	n := newNAT(t, oneAddress, withStatic(
+		natcore.Static{Name: "beside", External: ip("203.0.113.6"), ExternalPort: 1024, Ports: 300, Internal: hostB, InboundOnly: true},
+		natcore.Static{Name: "whole", External: ip("203.0.113.7"), Internal: ip("10.9.0.1")},
+	))
+	n.reconfigure(t, addresses("203.0.113.5-203.0.113.8"))
+	n.reconfigure(t, func(c *natcore.Config) {
+		c.Pools[0].Blocks.Reserved = []portblock.Reservation{{Ports: portblock.RangeOf(1400, 1409)}}
+	})
+	seen := map[netip.AddrPort]bool{}
+	for host := range 4 {
+		for port := range 600 {
+			m := n.leaves(t, 0, udp, endpoint(netip.AddrFrom4([4]byte{10, 0, 7, byte(host)}), 1+port), endpoint(server1, 80), synFlags)
+			if m.verdict == natcore.Drop {
+				continue
+			}
+			require.False(t, seen[m.src])
+			seen[m.src] = true
+			require.NotEqual(t, ip("203.0.113.7"), m.src.Addr())
+			require.False(t, m.src.Addr() == ip("203.0.113.6") && m.src.Port() < 1324, "%v", m.src)
+			require.False(t, m.src.Port() >= 1400 && m.src.Port() < 1410, "%v", m.src)
+		}
+	}
+	require.Greater(t, len(seen), 700)
+	check(t, n)
+	require.Equal(t, hostB, n.comes(t, udp, endpoint(server1, 1), at("203.0.113.6:1300"), synFlags).dst.Addr())
+	n.reconfigure(t, addresses("203.0.113.5"))
+	require.Equal(t, hostB, n.comes(t, udp, endpoint(server1, 2), at("203.0.113.6:1300"), synFlags).dst.Addr())
+	require.True(t, n.External(ip("203.0.113.7")))
+	check(t, n)
+}
