@@ -9,6 +9,7 @@ import (
 
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -248,6 +249,22 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 	s.notes.add(v)
 }
 
+// fragmentRefused notes a fragment of an internal host for which there was no room. The caller holds the lock of fragments, and
+// no other that guards the configuration: whether events are off is looked at when the note is written.
+func (e *Engine) fragmentRefused(p *Packet, h *rewrite.Packet4, party uint64, now time.Time) {
+	if p.Direction != Outbound {
+		return // its receiver is not known
+	}
+	f := &e.frags
+	used, most := f.parties[party].datagrams, f.each.datagrams
+	if used < most && f.parties[party].bytes < f.each.bytes {
+		used, most = f.used.datagrams, f.total.datagrams
+	}
+	e.shards[0].notes.add(note{at: now, used: clamp(int64(used)), max: clamp(int64(most)), noteKey: noteKey{
+		kind: logging.QuotaExceeded, resource: logging.ResourceFragments, reason: ReasonFragment, realm: uint16(p.Realm), pool: -1, internal: h.Src,
+	}})
+}
+
 // least returns the smallest limit that bounds, or 0.
 func least(limits ...int) int64 {
 	n := 0
@@ -304,6 +321,9 @@ func (e *Engine) writeNotes(s *shard) {
 		return
 	}
 	n, m := 0, 0
+	if e.cfg.Events.Off { // switched off since they were noted
+		n, m = len(events), len(sessions)
+	}
 	defer func() { // also when the log panics
 		s.notes.giveBack(events[n:], sessions[m:])
 		if m == len(sessions) {

@@ -34,7 +34,7 @@ func (n *nat) records(t failer, k logging.Kind) []logging.Record {
 
 // TestRFC6888_11c_OperatorIsTold: each way in which resources run out writes a record that says what ran out, for whom and at which limit.
 //
-// Rows: 8158-02, 8158-Q1, 8158-Q3, 8158-Q4, 8158-E03, 8158-E12, 8158-E13.
+// Rows: 8158-02, 8158-Q1, 8158-Q3, 8158-Q4, 8158-Q5, 8158-E03, 8158-E12, 8158-E13.
 func TestRFC6888_11c_OperatorIsTold(t *testing.T) {
 	host2, host3 := hostA, hostB
 	for _, v := range []struct {
@@ -88,6 +88,13 @@ func TestRFC6888_11c_OperatorIsTold(t *testing.T) {
 				n.refusal(t, 0, udp, endpoint(host2, 1+i), s1p1)
 			}
 		}, logging.Record{Kind: logging.QuotaExceeded, Resource: logging.ResourceSubscriberMappings, Subscriber: host2, Used: 3, Max: 3, Detail: "mapping rate"}},
+		{"fragments", func(c *natcore.Config) { c.Limits.FragmentsPerSubscriber = 2 }, func(n *nat) {
+			for id := range byte(3) {
+				b := build(t, udp, endpoint(host2, 1), s1p1, make([]byte, 64), tcpFlags{})
+				b[4], b[5], b[6], b[7] = 0, id, 0, 2 // a later fragment
+				n.Outbound(refit(b), n.now)
+			}
+		}, logging.Record{Kind: logging.QuotaExceeded, Resource: logging.ResourceFragments, Subscriber: host2, Used: 2, Max: 2, Detail: "fragment without first"}},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			n := newNAT(t, v.change, events(natcore.Events{PoolHigh: 100, SubscriberHigh: 100}), func(c *natcore.Config) { c.Instance = 7 })

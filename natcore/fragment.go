@@ -67,6 +67,7 @@ func (c *call) laterFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	}
 	if d == nil {
 		if d = f.enter(key, key.sender(), false); d == nil {
+			c.e.fragmentRefused(p, h, key.sender(), c.now)
 			return Drop, ReasonFragment
 		}
 	}
@@ -74,6 +75,7 @@ func (c *call) laterFragment(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		if len(d.waiting) == 0 {
 			f.forget(d)
 		}
+		c.e.fragmentRefused(p, h, key.sender(), c.now)
 		return Drop, ReasonFragment
 	}
 	return Held, ReasonNone

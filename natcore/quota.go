@@ -16,7 +16,8 @@ import (
 // packet that needs more than any of them allows is dropped with a reason; what lives is never ended for it
 // (RFC 6888 REQ-4, REQ-11). A subscriber is an internal address of a realm here, whatever the number of pools that serve it.
 //
-// They come on top of Limits and of what PoolConfig.Blocks sets for each pool. Engine.Explain tells which one refuses.
+// Sessions of static mappings, peerings and protocols without ports are not counted: Limits bounds those.
+// Quotas come on top of Limits and of what PoolConfig.Blocks sets for each pool. Engine.Explain tells which one refuses.
 type Quotas struct {
 	// Subscriber bounds each subscriber. Default: no bound.
 	Subscriber Quota

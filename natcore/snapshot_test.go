@@ -288,6 +288,7 @@ func snapshotOf(t failer) (natcore.Config, []byte) {
 	for i := range 40 {
 		n.refusal(t, 0, kind(i%3), endpoint(host(2+i%3), 40000+i), s1p1)
 	}
+	n.Outbound(udpLite(t, a40000, s1p1, 8, []byte("lite")), n.now)
 	gre := build(t, udp, a40000, s1p1, make([]byte, 40), tcpFlags{})
 	gre[9] = 47
 	n.Outbound(refit(gre), n.now)
