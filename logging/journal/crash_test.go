@@ -524,3 +524,51 @@ func TestConformanceOfFailing(t *testing.T) {
 		})
 	}
 }
+
+// TestSealOnFullDisk: sealing and merging that fail midway cost nothing and are done
+// when there is room again, by the same journal.
+func TestSealOnFullDisk(t *testing.T) {
+	for budget := 0; budget < 6000; budget += 37 {
+		w := &world{fs: newMemFS()}
+		w.open(t)
+		w.j.c.OnError = nil
+		for i := range 4 {
+			for k := range 6 {
+				w.append(t, numbered(6*i+k))
+			}
+			if i == 2 {
+				w.fs.budget = budget
+			}
+			if err := w.j.Seal(); err != nil {
+				require.ErrorIs(t, err, errDisk)
+			}
+			r := reader(t, w.fs)
+			same(t, w.recs, recordsOf(t, r), "budget %d", budget)
+			require.Empty(t, r.Damage())
+			r.Close()
+			w.fs.budget = -1
+		}
+		require.NoError(t, w.j.maintain())
+		require.Equal(t, uint64(1), w.j.Stats().Unsealed, "all but the log to come is sealed")
+		r := reader(t, w.fs)
+		same(t, w.recs, recordsOf(t, r), "budget %d", budget)
+		r.Close()
+	}
+}
+
+// TestOpenIntervalsMissing: without the file of open intervals the rest answers, and the loss is told.
+func TestOpenIntervalsMissing(t *testing.T) {
+	w := segmentWorld(t, 24, 16)
+	w.fs = w.fs.after(true, 0)
+	delete(w.fs.files, openName(2))
+	r := reader(t, w.fs)
+	defer r.Close()
+	require.Len(t, r.Damage(), 1)
+	require.ErrorContains(t, r.Damage()[0], "0000000000000002.open")
+	require.NotZero(t, lostOf(t, w.recs, recordsOf(t, r)))
+	w.open(t)
+	fill(t, w.j, 40, 44)
+	require.NoError(t, w.j.Seal())
+	require.NoError(t, r.Refresh())
+	require.Contains(t, recordsOf(t, r), numbered(43))
+}

@@ -61,15 +61,35 @@ func (h *holdings) sealed() uint64 {
 }
 
 func list(fsys fs.FS) (holdings, error) {
-	entries, err := fs.ReadDir(fsys, ".")
-	if err != nil {
-		return holdings{}, err
+	names, err := namesIn(fsys)
+	return arrange(names), err
+}
+
+// steady lists a directory that a writer may be changing. A listing takes time,
+// and one that misses the old name of something may miss the new one too; two that are
+// alike saw nothing change in between.
+func steady(fsys fs.FS) (holdings, error) {
+	before, err := namesIn(fsys)
+	for range refreshTries {
+		if err != nil {
+			break
+		}
+		var names []string
+		if names, err = namesIn(fsys); slices.Equal(before, names) {
+			break
+		}
+		before = names
 	}
+	return arrange(before), err
+}
+
+func namesIn(fsys fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, ".")
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = e.Name()
 	}
-	return arrange(names), nil
+	return names, err
 }
 
 // arrange finds out which files are in force. Names that are no journal's are left alone.
@@ -92,8 +112,12 @@ func arrange(names []string) holdings {
 			if s, ok := parseSpan(stem); ok {
 				all = append(all, s)
 			}
-		default:
-			if strings.HasSuffix(name, tempName) {
+		case opnSuffix + tempName:
+			if _, ok := parseGen(stem); ok {
+				h.garbage = append(h.garbage, name)
+			}
+		case segSuffix + tempName:
+			if _, ok := parseSpan(stem); ok {
 				h.garbage = append(h.garbage, name)
 			}
 		}

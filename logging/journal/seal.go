@@ -4,22 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 )
 
-// keepUp seals, merges and deletes in the background until the journal is closed.
+// keepUp seals, merges and deletes in the background until the journal is
+// closed. What fails, as on a full disk, is tried again after a while.
 func (j *Journal) keepUp() {
 	defer j.workers.Done()
-	for {
+	var again <-chan time.Time
+	for wait := leastWait; ; {
 		select {
 		case <-j.stop:
 			return
 		case <-j.work:
+		case <-again:
 		}
-		if err := j.maintain(); err != nil && j.c.OnError != nil {
+		err := j.maintain()
+		if again = nil; err == nil {
+			wait = leastWait
+			continue
+		}
+		if j.c.OnError != nil {
 			j.c.OnError(err)
 		}
+		again = time.After(wait)
+		wait = min(2*wait, mostWait)
 	}
 }
+
+// The time between two tries of work in the background.
+const (
+	leastWait = time.Second
+	mostWait  = 30 * time.Second
+)
 
 // Seal ends the write-ahead log in use, makes segments of all logs, merges and
 // deletes what is due, and returns when that is done. A journal does so by

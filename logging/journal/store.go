@@ -48,9 +48,12 @@ const refreshTries = 100
 // refresh takes up what the directory has got. On an error the store is as before, or empty.
 func (s *store) refresh(report func(*DamageError)) error {
 	for try := 0; ; try++ {
-		h, err := list(s.fs)
+		h, err := steady(s.fs)
 		if err != nil {
 			return err
+		}
+		if last := h.sealed(); last != 0 && h.open != last {
+			report(&DamageError{File: openName(last), What: "the file is missing; intervals that are open after it are known by later records only"})
 		}
 		err = s.take(&h, report)
 		if !errors.Is(err, fs.ErrNotExist) || try == refreshTries {
