@@ -22,7 +22,7 @@ func (e *Engine) Reject(p *Packet, why rewrite.ICMPError, now time.Time) bool {
 	defer c.unlock()
 	fromExternal, toExternal := c.own(h.Src), c.own(h.Dst)
 	switch {
-	case p.Direction == Outbound && !fromExternal: // as it came, or exempt from translation
+	case p.Direction == Outbound && !fromExternal && p.Verdict != Hairpin: // as it came, or exempt from translation
 		return e.outbox.send(p.Bytes, &h, e.internalSource(), why, Packet{Direction: Inbound, Realm: p.Realm}, c.now)
 	case p.Direction == Inbound && (toExternal || p.Verdict == Bypass):
 		return e.outbox.send(p.Bytes, &h, c.externalSource(h.Dst), why, Packet{Direction: Outbound}, c.now)

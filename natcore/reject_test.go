@@ -209,3 +209,22 @@ func TestRejectStatic(t *testing.T) {
 	}}, n.Drain(nil))
 	check(t, n)
 }
+
+// TestRejectPeering: the error about a packet from one realm to another goes back to the realm and the packet of its sender.
+func TestRejectPeering(t *testing.T) {
+	n := newNAT(t, withPeerings(natcore.Peering{
+		Name: "1-2", From: 1, To: 2, Destination: prefix("172.20.2.0/24"), Target: prefix("10.0.0.0/24"), Source: prefix("10.0.0.0/24"), SourceAs: prefix("172.20.1.0/24"),
+	}))
+	sent := build(t, udp, at("10.0.0.5:4000"), at("172.20.2.9:80"), make([]byte, 1400), tcpFlags{})
+	got := n.raw(natcore.Outbound, 1, sent)
+	require.Equal(t, natcore.Hairpin, got.Verdict)
+	require.True(t, n.Reject(&got, rewrite.FragmentationNeeded(1300), n.now))
+	back := n.Drain(nil)
+	require.Len(t, back, 1)
+	require.Equal(t, natcore.Hairpin, back[0].Verdict)
+	require.EqualValues(t, 1, back[0].Realm)
+	require.Equal(t, ip("10.0.0.5"), netip.AddrFrom4([4]byte(back[0].Bytes[16:20])))
+	require.Equal(t, sent[:548], back[0].Bytes[28:])
+	require.EqualValues(t, 0xffff, sum(back[0].Bytes[20:], 0))
+	check(t, n)
+}

@@ -46,7 +46,7 @@ func (w *waitingSYNs) init(c *ICMPConfig) {
 // holdSYN lets the SYN of a dropped inbound packet wait, within the limits.
 func (c *call) holdSYN(p *Packet) {
 	o := &c.e.outbox
-	if o.syns.wait < 0 {
+	if o.syns.wait < 0 || p.Bytes[9] != rewrite.ProtoTCP { // it was parsed before it was dropped
 		return
 	}
 	h, ok := answerable(p)

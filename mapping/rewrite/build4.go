@@ -1,6 +1,9 @@
 package rewrite
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // ICMPError is what an ICMP error says, without the packet that it quotes: type,
 // code and, for "fragmentation needed", the MTU of the next hop in bytes.
@@ -44,7 +47,7 @@ func AppendICMPError4(dst, b []byte, p *Packet4, source uint32, e ICMPError) []b
 	quote := b[p.Offset:p.end]
 	quote = quote[:min(len(quote), maxError4-errorHeaders)]
 	start, length := len(dst), errorHeaders+len(quote)
-	dst = append(dst, make([]byte, errorHeaders)...)
+	dst = append(slices.Grow(dst, length), make([]byte, errorHeaders)...)
 	dst = append(dst, quote...)
 	m := dst[start:]
 	m[0], m[1] = 0x45, b[p.Offset+1]&0xfc
