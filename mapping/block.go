@@ -43,7 +43,7 @@ const blocksPerPage = 256
 
 // blocks are the blocks of a table by their numbers.
 type blocks struct {
-	pages [][]block
+	pages []*[blocksPerPage]block
 	spare []BlockID
 	next  BlockID
 	arena arena
@@ -62,7 +62,7 @@ func (t *Table) AddBlock(b Block) BlockID {
 		id, x.spare = x.spare[n-1], x.spare[:n-1]
 	} else {
 		if x.next++; int(x.next/blocksPerPage) >= len(x.pages) {
-			x.pages = append(x.pages, make([]block, blocksPerPage))
+			x.pages = append(x.pages, new([blocksPerPage]block))
 		}
 		id = x.next
 	}
@@ -133,8 +133,9 @@ func (x *blocks) enter(at Place, space portblock.Space, port uint16) {
 		b.ports[space] = x.arena.take(b.Ports)
 	}
 	a := x.arena.at(b.ports[space], b.Ports)
-	a[at.Offset] = port
-	a[b.Ports+uint32(at.Offset)/16] |= 1 << (at.Offset % 16)
+	if a[at.Offset] = port; port == 0 {
+		a[b.Ports+uint32(at.Offset)/16] |= 1 << (at.Offset % 16)
+	}
 	b.live++
 }
 
@@ -142,7 +143,9 @@ func (x *blocks) enter(at Place, space portblock.Space, port uint16) {
 func (x *blocks) leave(at Place, space portblock.Space) {
 	b := x.at(at.Block)
 	a := x.arena.at(b.ports[space], b.Ports)
+	if a[at.Offset] == 0 {
+		a[b.Ports+uint32(at.Offset)/16] &^= 1 << (at.Offset % 16)
+	}
 	a[at.Offset] = 0
-	a[b.Ports+uint32(at.Offset)/16] &^= 1 << (at.Offset % 16)
 	b.live--
 }

@@ -19,6 +19,7 @@ type plain struct {
 	h     rewrite.Plain4
 	look  mapping.Lookup
 	where position
+	at    mapping.Place // of an inbound packet's external endpoint
 	shard uint8
 	next  uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
 	lost  bool  // no session can be found
@@ -63,6 +64,7 @@ func (c *call) one(p *Packet) {
 	var a plain
 	if c.plain(p, &a) {
 		s := c.lock(c.e.shards[a.shard])
+		c.find(s, p, &a)
 		if c.look(s, p, &a); c.pass(s, p, &a) {
 			return
 		}
@@ -151,19 +153,29 @@ func (c *call) staged(packets []Packet, a []plain) {
 	}
 	for _, n := range order[:shards] {
 		s := c.lock(c.e.shards[n])
+		// Each step reads what the one before told where to find, for all packets. Short steps overlap best.
 		for i := first[n]; i != 0; i = a[i-1].next {
-			if c.look(s, &packets[i-1], &a[i-1]); !a[i-1].lost {
+			c.find(s, &packets[i-1], &a[i-1])
+		}
+		for i := first[n]; i != 0; i = a[i-1].next {
+			c.look(s, &packets[i-1], &a[i-1])
+		}
+		for i := first[n]; i != 0; i = a[i-1].next {
+			if !a[i-1].lost {
 				s.table.Aim(&a[i-1].look)
 			}
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
 			if !a[i-1].lost { // which was aimed at nothing
-				s.touched += s.table.Touch(&a[i-1].look)
+				if !a[i-1].lost {
+					s.touched += s.table.Touch(&a[i-1].look)
+				}
 			}
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
 			if c.shard != s { // let go for a packet of no session
 				c.lock(s)
+				c.find(s, &packets[i-1], &a[i-1])
 				c.look(s, &packets[i-1], &a[i-1])
 			}
 			if !c.pass(s, &packets[i-1], &a[i-1]) {
@@ -176,17 +188,26 @@ func (c *call) staged(packets []Packet, a []plain) {
 	}
 }
 
+// find finds the place of an inbound packet's external endpoint. The caller has locked the shard.
+func (c *call) find(s *shard, p *Packet, a *plain) {
+	if a.lost = false; p.Direction == Inbound {
+		external, _ := a.ends()
+		at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
+		a.at, a.lost = at, !ok
+	}
+}
+
 // look begins the look-up of a packet's session. The caller has locked the shard.
 func (c *call) look(s *shard, p *Packet, a *plain) {
 	if p.Direction == Outbound {
 		internal, remote := mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}, mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}
 		s.table.LookOutbound(&a.look, uint16(p.Realm), a.space(), internal, remote)
-		a.lost = false
 		return
 	}
-	external, remote := a.ends()
-	at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
-	a.lost = !ok || !s.table.LookInbound(&a.look, at, a.space(), external, remote)
+	if !a.lost {
+		external, remote := a.ends()
+		a.lost = !s.table.LookInbound(&a.look, a.at, a.space(), external, remote)
+	}
 }
 
 // pass translates a packet of a known session, and reports whether it was one. The caller has locked the shard.
