@@ -57,7 +57,7 @@
 // 921 records, or to double a directory of 16 bytes a segment. Removal empties a slot and moves nothing. Hashes are keyed
 // (ATK-17 in CONFORMANCE.md).
 //
-//	bytes    64 a session with its mapping, at loads from 0.64 to 0.9; about 6 for tags and hints; segments are not given back
+//	bytes    64 a session with its mapping, at loads from 0.64 to 0.9; 4 to 5 for tags and hints; segments are not given back
 //	         2.1 a port of a block, in each port space in use; 44 a block
 //	         16 a segment in the directory, and 2 pointers: all that the collector sees
 //

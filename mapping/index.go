@@ -43,6 +43,9 @@ func (x *index) newSegment(groups uint32, depth uint8) *segment {
 		s = new(segment)
 	}
 	s.groups, s.depth = groups, depth
+	if len(s.due) != s.slots() {
+		s.due = make([]hint, s.slots())
+	}
 	for i := range groups / unitGroups {
 		if n := len(x.spare); n > 0 {
 			s.units[i], x.spare = x.spare[n-1], x.spare[:n-1]

@@ -38,7 +38,7 @@ type segment struct {
 	scanned Tick
 	tags    [groupsMax]uint64
 	passed  [groupsMax]uint8 // records that found the group full; 255 stays
-	due     [groupsMax * groupSlots]hint
+	due     []hint           // one for each slot
 }
 
 type unit [unitSlots]record
