@@ -50,11 +50,11 @@
 // used, the internal ports. Blocks and arrays are small and dense and stay in the caches, so each direction
 // has one miss, that of the record.
 //
-// Records lie in segments of up to 128 groups of eight. A group has a word with a tag of seven bits for each
+// Records lie in segments of up to 64 groups of eight. A group has a word with a tag of seven bits for each
 // record: a look-up compares eight tags at once and reads a record only where its tag agrees. A directory leads
-// from the leading bits of a key's hash to its segment. A segment that is nine tenths full moves into a larger one, of 80, 112 or 128 groups, or
+// from the leading bits of a key's hash to its segment. A segment that is nine tenths full moves into a larger one, of 40, 56 or 64 groups, or
 // splits in two. So the table grows without ever being rehashed as a whole: the most that an insertion does is to move
-// 921 records, or to double a directory of 16 bytes a segment. Removal empties a slot and moves nothing. Hashes are keyed
+// 460 records, or to double a directory of 16 bytes a segment. Removal empties a slot and moves nothing. Hashes are keyed
 // (ATK-17 in CONFORMANCE.md).
 //
 //	bytes    64 a session with its mapping, at loads from 0.64 to 0.9; 4 to 5 for tags and hints; segments are not given back

@@ -133,11 +133,11 @@ func (x *index) grow(h uint64) {
 	old := x.door(h).seg
 	groups := old.groups * 2
 	switch old.groups {
-	case 64:
-		groups = 80
-	case 80:
-		groups = 112
-	case 112:
+	case 32:
+		groups = 40
+	case 40:
+		groups = 56
+	case 56:
 		groups = groupsMax
 	case groupsMax:
 		x.split(h, old)
@@ -179,8 +179,8 @@ func (x *index) split(h uint64, old *segment) {
 
 // half returns the number of groups for a part of a segment that is split. Parts of keyed hashes are alike.
 func half(used uint32) uint32 {
-	if used < full(80) {
-		return 80
+	if used < full(40) {
+		return 40
 	}
 	return groupsMax
 }

@@ -13,8 +13,8 @@ import (
 func TestRecordSizes(t *testing.T) {
 	require.EqualValues(t, 64, unsafe.Sizeof(record{}), "one cache line")
 	require.EqualValues(t, 48, unsafe.Sizeof(block{}))
-	require.LessOrEqual(t, unsafe.Sizeof(segment{}), uintptr(1280), "and two bytes for each of its records")
-	require.EqualValues(t, 8192, unsafe.Sizeof(unit{}), "a size that is allocated without a rest, and on a cache line")
+	require.LessOrEqual(t, unsafe.Sizeof(segment{}), uintptr(768), "and two bytes for each of its records")
+	require.EqualValues(t, 4096, unsafe.Sizeof(unit{}), "a size that is allocated without a rest, and on a cache line")
 	x := newIndex(testKey)
 	require.EqualValues(t, 0, uintptr(unsafe.Pointer(x.dir[0].seg.units[0]))%64)
 }

@@ -12,12 +12,12 @@ import "math/bits"
 // empties a slot and moves nothing.
 const (
 	groupSlots = 8
-	// A segment grows through sizes of 16, 32, 64, 80, 112 and 128 groups, and then splits in two. It is at most nine tenths full.
-	groupsMin = 16
-	groupsMax = 128
+	// A segment grows through sizes of 8, 16, 32, 40, 56 and 64 groups, and then splits in two. It is at most nine tenths full.
+	groupsMin = 8
+	groupsMax = 64
 
-	// A unit is the records of 16 groups: 8 KiB.
-	unitGroups = 16
+	// A unit is the records of 8 groups: 4 KiB.
+	unitGroups = 8
 	unitSlots  = unitGroups * groupSlots
 
 	tagBits    = 0x7f7f7f7f7f7f7f7f
