@@ -165,7 +165,7 @@ func troubles(t *testing.T) map[string]func() trouble {
 
 // settle waits until all records that s has were sent.
 func settle(t *testing.T, s *netsink.Sink) {
-	require.Eventually(t, func() bool { return s.Stats().Waiting == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Stats().Waiting == 0 }, 20*time.Second, time.Millisecond)
 }
 
 // TestSinksInTrouble: while a sink cannot take records, new blocks are refused and nothing of them stays, packets of known sessions

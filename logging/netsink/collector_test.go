@@ -51,7 +51,7 @@ func (c *collector) start() {
 		var err error
 		ln, err = net.Listen("tcp", addr)
 		return err == nil
-	}, 5*time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 	c.mu.Lock()
 	c.ln, c.addr = ln, ln.Addr().String()
 	c.mu.Unlock()
@@ -161,7 +161,7 @@ func numbered(n int) logging.Record {
 }
 
 func settled(t testing.TB, s *netsink.Sink) {
-	require.Eventually(t, func() bool { return s.Stats().Waiting == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Stats().Waiting == 0 }, 20*time.Second, time.Millisecond)
 }
 
 // udpCollector keeps datagrams.
@@ -202,4 +202,4 @@ func (c *udpCollector) datagrams() [][]byte {
 }
 
 // await waits until f says that enough has come.
-func await(t testing.TB, f func() bool) { require.Eventually(t, f, 5*time.Second, time.Millisecond) }
+func await(t testing.TB, f func() bool) { require.Eventually(t, f, 20*time.Second, time.Millisecond) }
