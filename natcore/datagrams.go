@@ -240,7 +240,7 @@ func (f *fragments) expire(now time.Time) {
 }
 
 // advance sets the clock and forgets the datagrams whose time is over: all of
-// them have the same time to live, so they end in the order in which they came. The caller holds the lock.
+// them have the same time to live, so they end in the order in which they came; when that time is shortened, the later ones end with those before them. The caller holds the lock.
 func (f *fragments) advance(now time.Time) {
 	if now.After(f.now) {
 		f.now = now

@@ -27,6 +27,7 @@ type Engine struct {
 	frags    fragments
 	outbox   outbox
 	ids      identifiers
+	mss      uint16 // Config.MSS
 
 	timeouts    atomic.Pointer[Timeouts]
 	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
@@ -98,6 +99,7 @@ func build(cfg Config, now time.Time) (*Engine, error) {
 		e.shards = append(e.shards, newShard(i, seed, e.newTable(key, now), now))
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
+	e.mss = cfg.MSS
 	e.ids.init(cfg.KeepID, secrets.Uint64()^uint64(now.UnixNano()), secrets.Uint64())
 	e.initStatics(secrets, now)
 	return e, nil

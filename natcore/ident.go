@@ -68,7 +68,7 @@ func (c *call) finish(p *Packet, h *rewrite.Packet4, verdict Verdict) {
 	if e.ids.counters != nil && p.Direction == Outbound && h.Flags&(rewrite.DontFragment|rewrite.MoreFragments|rewrite.NonFirst) == 0 {
 		h.SetID(p.Bytes, e.ids.next(h.Src, h.Dst, h.Proto))
 	}
-	if e.cfg.MSS != 0 {
-		h.ClampMSS(p.Bytes, e.cfg.MSS)
+	if e.mss != 0 {
+		h.ClampMSS(p.Bytes, e.mss)
 	}
 }

@@ -14,9 +14,6 @@ func (f *fragments) check() error {
 		if f.byID[d.key] != d || d.prev != prev {
 			return fmt.Errorf("natcore: a datagram of fragments is not where it says")
 		}
-		if prev != nil && d.expires.Before(prev.expires) {
-			return fmt.Errorf("natcore: datagrams of fragments do not expire in order")
-		}
 		r := parties[d.party]
 		r.datagrams++
 		used.datagrams++
@@ -39,8 +36,6 @@ func (f *fragments) check() error {
 		return fmt.Errorf("natcore: %d datagrams of fragments, %d by their key", used.datagrams, len(f.byID))
 	case used != f.used || headless != f.headless || len(parties) != len(f.parties):
 		return fmt.Errorf("natcore: fragments take %+v of %d parties, %d headless, and count %+v of %d, %d", used, len(parties), headless, f.used, len(f.parties), f.headless)
-	case used.datagrams > f.total.datagrams || used.bytes > f.total.bytes:
-		return fmt.Errorf("natcore: fragments take %+v of %+v", used, f.total)
 	}
 	for party, r := range parties {
 		if f.parties[party] != r {
