@@ -19,6 +19,8 @@ type fleet struct {
 	cooling   []cooled
 	Requests  int // blocks asked for
 	Refused   int // blocks refused
+	// moved, if not nil, is told each block that was taken or released, and how many its subscriber then holds.
+	moved func(m *move, b portblock.Block, held int) error
 }
 
 // holder is a subscriber's lease of an address, and its blocks.
@@ -68,17 +70,32 @@ func (f *fleet) replay(moves []move, strict bool) error {
 				if strict {
 					return nil
 				}
+				continue
+			}
+			if err := f.tell(m, h.slots[m.slot], h.blocks); err != nil {
+				return err
 			}
 			continue
 		}
 		if int(m.slot) >= len(h.slots) || !h.slots[m.slot].IsValid() {
 			continue // it was refused
 		}
+		b := h.slots[m.slot]
 		if err := f.release(h, m); err != nil {
+			return err
+		}
+		if err := f.tell(m, b, h.blocks); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (f *fleet) tell(m *move, b portblock.Block, held int) error {
+	if f.moved == nil {
+		return nil
+	}
+	return f.moved(m, b, held)
 }
 
 func grow(slots []portblock.Block, slot int) []portblock.Block {

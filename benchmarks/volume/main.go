@@ -83,7 +83,6 @@ func command(args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r.Sample = min(1, sampled/(m.Connections*float64(m.Subscribers**simulated)))
 	start := time.Now()
 	t, err := r.simulate(func(done int) {
 		if step := max(1, m.Subscribers/20); done%step == 0 {

@@ -21,7 +21,7 @@ func TestQuickRun(t *testing.T) {
 	for _, want := range []string{"QUICK RUN", "100 subscribers over 60 days", "blocks of 64", "blocks of 4096", "42.5 TB", "40.6 GB"} {
 		require.Contains(t, out.String(), want)
 	}
-	for _, e := range encodings() {
+	for _, e := range append(encodings(), encoding{Name: journalName}) {
 		require.Contains(t, out.String(), "\n| "+e.Name+" |")
 	}
 }

@@ -36,17 +36,27 @@ func chosen(subscriber int, number uint64, share float64) bool {
 	return float64(x^x>>31) < share*math.MaxUint64
 }
 
-// sampleSession notes a connection. Its port is that of the first NAT that has one.
+// sampleSession notes a connection: in the sample, and among those that all begin within a while. Its port is that of the
+// first NAT that has one.
 func (w *worker) sampleSession(c *connection, at int64) {
 	w.drawn++
-	if at < w.From || !chosen(w.subscriber, w.drawn, w.Sample) {
+	sampled := at >= w.From && chosen(w.subscriber, w.drawn, w.Sample)
+	dense := at >= w.DenseFrom && at < w.DenseTo
+	if !sampled && !dense {
 		return
 	}
 	for _, port := range c.ports[:len(w.nats)] {
-		if port != 0 {
-			w.totals.sessions = append(w.totals.sessions, sampledSession{uint32(w.subscriber), w.drawn, at, c.hold, c.space, port})
-			return
+		if port == 0 {
+			continue
 		}
+		s := sampledSession{uint32(w.subscriber), w.drawn, at, c.hold, c.space, port}
+		if sampled {
+			w.totals.sessions = append(w.totals.sessions, s)
+		}
+		if dense {
+			w.totals.dense = append(w.totals.dense, s)
+		}
+		return
 	}
 }
 
@@ -75,9 +85,11 @@ func (t *totals) sort() {
 			return cmp.Or(compare(a.move, b.move), cmp.Compare(a.set.First(), b.set.First()))
 		})
 	}
-	slices.SortFunc(t.sessions, func(a, b sampledSession) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.subscriber, b.subscriber), cmp.Compare(a.number, b.number))
-	})
+	for _, sessions := range [][]sampledSession{t.sessions, t.dense} {
+		slices.SortFunc(sessions, func(a, b sampledSession) int {
+			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.subscriber, b.subscriber), cmp.Compare(a.number, b.number))
+		})
+	}
 }
 
 // epoch is the midnight before the simulation begins, in Unix milliseconds: 2026-05-01T00:00:00Z.
@@ -101,11 +113,10 @@ func record(at int64, subscriber uint32) logging.Record {
 	}
 }
 
-// sessionRecords are the two records of each connection of the sample: no
-// remote endpoint (RFC 6888 REQ-12).
-func (t *totals) sessionRecords() []logging.Record {
+// recordsOf are the two records of each connection: no remote endpoint (RFC 6888 REQ-12).
+func recordsOf(sessions []sampledSession) []logging.Record {
 	var records []logging.Record
-	for _, s := range t.sessions {
+	for _, s := range sessions {
 		r := record(s.at, s.subscriber)
 		r.Kind, r.Reason, r.First, r.Last = logging.SessionCreated, logging.ReasonOutbound, s.port, s.port
 		if r.Protocol, r.Spaces = 6, logging.TCP; s.space == portblock.UDP {

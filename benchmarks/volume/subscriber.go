@@ -15,14 +15,16 @@ const sweepEvery = 10_000 // ms
 // A run is the part of the simulation that is played connection by connection.
 type run struct {
 	Model
-	Seed    uint64
-	Sizes   []int // block sizes, at most maxSizes
-	Days    int   // whole days that count
-	Begin   int64 // when subscribers begin, in ms
-	From    int64 // when counting begins
-	To      int64 // when everything ends
-	Sample  float64
-	layouts []*portblock.Layout
+	Seed   uint64
+	Sizes  []int // block sizes, at most maxSizes
+	Days   int   // whole days that count
+	Begin  int64 // when subscribers begin, in ms
+	From   int64 // when counting begins
+	To     int64 // when everything ends
+	Sample float64
+	// DenseFrom and DenseTo bound the while whose connections are all kept.
+	DenseFrom, DenseTo int64
+	layouts            []*portblock.Layout
 }
 
 // maxSizes bounds the block sizes of a run.
@@ -39,6 +41,10 @@ func newRun(m Model, seed uint64, sizes []int, days int) (*run, error) {
 	r := &run{Model: m, Seed: seed, Sizes: sizes, Days: days}
 	r.From = day + int64(quietest)*hour
 	r.Begin, r.To = r.From-hour, r.From+int64(days)*day
+	r.Sample = min(1, sampled/(m.Connections*float64(m.Subscribers*days)))
+	perMilli := m.Connections * float64(m.Subscribers) / float64(day) * m.Hours[r.busiest()/hour%24]
+	r.DenseFrom = r.busiest()
+	r.DenseTo = r.DenseFrom + min(hour, 1+int64(denseSessions/perMilli))
 	for _, size := range sizes {
 		l, err := portblock.NewLayout(portblock.Config{
 			BlockSize: size, MaxBlocks: m.maxBlocks(size), HoldDown: m.HoldDown, GuardTime: m.Guard, IdleTimeout: m.Idle,
@@ -50,6 +56,17 @@ func newRun(m Model, seed uint64, sizes []int, days int) (*run, error) {
 		r.layouts = append(r.layouts, l)
 	}
 	return r, nil
+}
+
+// busiest is when the busiest hour that counts begins.
+func (r *run) busiest() int64 {
+	busiest := r.From
+	for at := r.From; at < r.To; at += hour {
+		if r.Hours[at/hour%24] > r.Hours[busiest/hour%24] {
+			busiest = at
+		}
+	}
+	return busiest
 }
 
 // connection is one that lives. ports are its external ports in the NAT of each block size, 0 where it was refused.

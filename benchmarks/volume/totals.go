@@ -33,6 +33,7 @@ type totals struct {
 	busy, resting [portblock.NumSpaces][]int32
 	rest          int64
 	sessions      []sampledSession
+	dense         []sampledSession
 	blocks        [][]sampledBlock
 }
 
@@ -102,6 +103,7 @@ func (t *totals) add(o *totals) {
 		}
 	}
 	t.sessions = append(t.sessions, o.sessions...)
+	t.dense = append(t.dense, o.dense...)
 }
 
 // levels turns changes into the number of ports at the end of each bin.
