@@ -183,3 +183,15 @@ func (n *nat) leavesFast(t failer, i int) moved {
 	}
 	return moved{src: netip.AddrPortFrom(netip.AddrFrom4([4]byte(p.Bytes[12:16])), uint16(p.Bytes[20])<<8|uint16(p.Bytes[21])), verdict: p.Verdict}
 }
+
+// TestATK_12_StaticSources: an external address is nobody's source, towards static endpoints too, whether a rule exempts its packets or none is there.
+func TestATK_12_StaticSources(t *testing.T) {
+	for _, rules := range [][]natcore.Rule{{{Action: natcore.Exempt}}, {{Realm: 9, Action: natcore.Exempt}}} {
+		n := newNAT(t, withStatic(natcore.Static{Name: "s", External: ip("192.0.2.9"), Internal: hostA}), func(c *natcore.Config) { c.Rules = rules })
+		require.Equal(t, dropped(natcore.ReasonSpoofed), n.leaves(t, 0, udp, at("203.0.113.5:5000"), at("192.0.2.9:80"), synFlags))
+		require.Equal(t, dropped(natcore.ReasonSpoofed), n.leaves(t, 0, udp, at("192.0.2.9:5000"), at("192.0.2.9:80"), synFlags))
+		require.Equal(t, dropped(natcore.ReasonSpoofed), n.comes(t, udp, at("203.0.113.5:5000"), at("192.0.2.9:80"), synFlags))
+		require.Equal(t, dropped(natcore.ReasonSpoofed), n.comes(t, udp, at("192.0.2.9:5000"), at("192.0.2.9:80"), synFlags))
+		check(t, n)
+	}
+}

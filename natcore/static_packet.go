@@ -92,6 +92,9 @@ func (c *call) leave(p *Packet, h *rewrite.Packet4) (verdict Verdict, why Reason
 	if r == nil || r.action == Exempt {
 		list, port := listOf(h.Proto, h.DstPort)
 		if s, _ := findStatic(x.external, uint64(h.Dst), list, port); s != nil {
+			if c.own(h.Src) {
+				return Drop, ReasonSpoofed, true
+			}
 			return c.beginInbound(p, h, s, in, &seg)
 		}
 	}
