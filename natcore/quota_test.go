@@ -366,3 +366,23 @@ func TestQuotaRandom(t *testing.T) {
 		}
 	})
 }
+
+// TestQuotaRefusalCostsNothing: a packet that another limit refuses takes no token.
+func TestQuotaRefusalCostsNothing(t *testing.T) {
+	rate := natcore.Rate{PerSecond: 1, Burst: 20}
+	n := newNAT(t, small(1024, 1039, 16), quotas(natcore.Quotas{
+		Subscriber: natcore.Quota{MappingRate: rate, SessionRate: rate}, Realms: map[natcore.Realm]natcore.Quota{0: {MappingRate: rate}},
+	}))
+	for i := range 16 {
+		n.out(t, udp, endpoint(hostA, 1+i), s1p1)
+	}
+	for i := range 100 {
+		require.Equal(t, natcore.ReasonBlocksExhausted, n.refusal(t, 0, udp, endpoint(hostA, 100+i), s1p1))
+	}
+	for i := range 4 { // of another space: 20 in all
+		n.out(t, tcp, endpoint(hostA, 1+i), s1p1)
+	}
+	require.Equal(t, natcore.ReasonSessionRate, n.refusal(t, 0, tcp, endpoint(hostA, 5), s1p1))
+	require.Equal(t, natcore.ReasonMappingRate, n.refusal(t, 0, udp, endpoint(hostB, 1), s1p1))
+	check(t, n)
+}

@@ -228,10 +228,9 @@ func (c *change) take() {
 	if err == nil { // always: overlaps were refused
 		e.external.spans.Store(external)
 	}
-	log, hold := e.cfg.Log, e.cfg.HoldAfterRestart
-	static, peerings, portless := e.cfg.Static, e.cfg.Peerings, e.cfg.Protocols
-	e.cfg = c.cfg
-	e.cfg.Log, e.cfg.HoldAfterRestart, e.cfg.Static, e.cfg.Peerings, e.cfg.Protocols = log, hold, static, peerings, portless
+	// Fields that cannot change are not written: some are read without a lock.
+	e.cfg.Pools, e.cfg.Rules, e.cfg.Timeouts, e.cfg.Limits = c.cfg.Pools, c.cfg.Rules, c.cfg.Timeouts, c.cfg.Limits
+	e.cfg.Quotas, e.cfg.Events, e.cfg.AdmitNonSYN = c.cfg.Quotas, c.cfg.Events, c.cfg.AdmitNonSYN
 	e.rules.Store(&c.rules)
 	c.timeouts()
 	e.frags.mu.Lock()

@@ -250,7 +250,6 @@ func (p *pool) join(r [2]uint32) {
 		addr := mapping.Addr4(uint32(a))
 		if info, ok := p.alloc.State(addr); ok && info.Status&alloc.StatusMember != 0 {
 			_ = p.alloc.Undrain(addr) // a member: cannot fail
-			p.alloc.SetRoom(info.Position, true)
 			continue
 		}
 		if n := len(missing); n > 0 && uint64(missing[n-1][1])+1 == a {

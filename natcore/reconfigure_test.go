@@ -380,7 +380,7 @@ func TestReconfigureFaults(t *testing.T) {
 
 // TestReconfigureUnderTraffic: callers at work meanwhile see the one or the other configuration, and nothing else.
 func TestReconfigureUnderTraffic(t *testing.T) {
-	n := newNAT(t, events(natcore.Events{Sessions: true}))
+	n := newNAT(t, events(natcore.Events{Sessions: true}), func(c *natcore.Config) { c.MSS = 1200 })
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for g := range 3 {
@@ -394,9 +394,10 @@ func TestReconfigureUnderTraffic(t *testing.T) {
 				default:
 				}
 				src := endpoint(host(2+g*50+i%50), 1+i%500)
-				b := build(t, udp, src, s1p1, nil, tcpFlags{})
+				k := kind(i % 2)
+				b := build(t, k, src, s1p1, nil, tcpFlags{syn: true})
 				if verdict, _ := n.Outbound(b, n.now); verdict == natcore.Forward {
-					answer := build(t, udp, s1p1, read(t, b).src, nil, tcpFlags{})
+					answer := build(t, k, s1p1, read(t, b).src, nil, tcpFlags{syn: true, ack: true})
 					n.Inbound(answer, n.now)
 				}
 				if i%50 == 0 {
