@@ -25,5 +25,5 @@
 // A Sink is safe for concurrent use and has no goroutine. Append waits for the
 // disk; put a logging.Queue or a spool before it where that may stall.
 //
-// Reference: RFC 6888 REQ-12 (what is logged), RFC 7768 section 4 (how much that is).
+// Reference: RFC 6888 REQ-12 (what is logged).
 package filesink
