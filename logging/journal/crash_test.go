@@ -376,6 +376,24 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
+// TestRefusedAndSealed: a record that reached a file that was then given up stays
+// refused, also when the file is sealed before another one follows it.
+func TestRefusedAndSealed(t *testing.T) {
+	disk := newMemFS()
+	j, err := open(disk, Config{Commit: Synced, manual: true})
+	require.NoError(t, err)
+	fill(t, j, 0, 3)
+	disk.failSync, disk.noCut = true, true
+	r := numbered(3)
+	require.Error(t, j.Append(&r))
+	disk.failSync = false
+	require.NoError(t, j.maintain())
+	fill(t, j, 4, 6)
+	rd := reader(t, disk)
+	defer rd.Close()
+	same(t, slices.Delete(numberedUpTo(6), 3, 4), recordsOf(t, rd))
+}
+
 // TestWhatEachCommitLoses kills the process, and cuts the power.
 func TestWhatEachCommitLoses(t *testing.T) {
 	for _, c := range []struct {

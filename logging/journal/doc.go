@@ -45,7 +45,7 @@
 // # Sizes
 //
 // An interval of a block takes 11 to 14 bytes on disk with all its index
-// entries, a record in the write-ahead log about 90. A Journal holds
+// entries, a record in the write-ahead log 40 to 100. A Journal holds
 // Config.Pending bytes, and while it seals about ten times Config.WALSize; a
 // Reader 64 bytes for each 512 intervals, and the records of unsealed logs.
 //

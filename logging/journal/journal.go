@@ -44,8 +44,9 @@ type Journal struct {
 	closed  bool
 	fault   error // of the last commit, nil after a success
 
-	sealed  uint64 // the newest generation in a segment
-	first   uint64 // the oldest generation that may still be a log
+	ends    map[uint64]uint64 // how much of logs that this process ended counts
+	sealed  uint64            // the newest generation in a segment
+	first   uint64            // the oldest generation that may still be a log
 	stats   Stats
 	kick    chan struct{} // the buffer is long
 	work    chan struct{} // there may be something to seal
@@ -114,7 +115,7 @@ func open(fsys filesystem, c Config) (*Journal, error) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{
-		c: c, fs: fsys, lock: l, cur: &batch{}, spoilt: map[span]bool{},
+		c: c, fs: fsys, lock: l, cur: &batch{}, ends: map[uint64]uint64{}, spoilt: map[span]bool{},
 		kick: make(chan struct{}, 1), work: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	j.cond = sync.NewCond(&j.mu)
@@ -148,6 +149,9 @@ func open(fsys filesystem, c Config) (*Journal, error) {
 // begin decides on the next write-ahead log, which the next commit makes. What
 // waits is framed for it. previous is the end of what counts of the log before.
 func (j *Journal) begin(gen, previous uint64) {
+	if previous != wholeLog {
+		j.ends[gen-1] = previous
+	}
 	var id [8]byte
 	rand.Read(id[:])
 	j.wal = walFile{header: header{walMagic, id, gen, previous}, good: fileHeader}

@@ -92,12 +92,11 @@ func (j *Journal) maintain() error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	for i, gen := range h.wals {
+	for _, gen := range h.wals {
 		if gen >= using || j.stopping() {
 			break
 		}
-		next := i+1 < len(h.wals) && h.wals[i+1] == gen+1
-		if err := j.seal(gen, next); err != nil {
+		if err := j.seal(gen); err != nil {
 			return fmt.Errorf("journal: %s cannot be made a segment: %w; it is kept and tried again", walName(gen), err)
 		}
 	}
@@ -126,10 +125,16 @@ const leastRecord = 40
 //	2  the open intervals get their name, which nobody looks at without the segment
 //	3  the segment gets its name: from here on the log is not looked at
 //	4  the log and the open intervals before are removed
-func (j *Journal) seal(gen uint64, next bool) error {
+func (j *Journal) seal(gen uint64) error {
 	h, err := list(j.fs)
 	if err != nil {
 		return err
+	}
+	j.mu.Lock()
+	end, known := j.ends[gen]
+	j.mu.Unlock()
+	if !known {
+		end = endOf(j.fs, gen)
 	}
 	l := &loader{}
 	var before *segment
@@ -149,7 +154,7 @@ func (j *Journal) seal(gen uint64, next bool) error {
 	if info, err := fs.Stat(j.fs, walName(gen)); err == nil {
 		l.rows = make([]row, 0, info.Size()/leastRecord) // growing would take twice the room
 	}
-	if err := readWAL(j.fs, gen, next, j.damage, l.add); err != nil {
+	if err := readWAL(j.fs, gen, end, j.damage, l.add); err != nil {
 		return err
 	}
 	if err := j.writeSealed(l, before, gen); err != nil {
@@ -172,6 +177,7 @@ func (j *Journal) seal(gen uint64, next bool) error {
 		_ = j.fs.Remove(openName(h.open)) // passed over in reading
 	}
 	j.mu.Lock()
+	delete(j.ends, gen)
 	j.sealed = gen
 	j.stats.Sealed++
 	j.mu.Unlock()

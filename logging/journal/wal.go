@@ -120,13 +120,8 @@ func endOf(fsys fs.FS, gen uint64) uint64 {
 	return w.h.last
 }
 
-// readWAL calls f for each record of one log; next says whether the log of the
-// next generation is there.
-func readWAL(fsys fs.FS, gen uint64, next bool, damage func(*DamageError), f func(r *logging.Record) error) error {
-	end := uint64(wholeLog)
-	if next {
-		end = endOf(fsys, gen)
-	}
+// readWAL calls f for each record of one log, of which so much counts.
+func readWAL(fsys fs.FS, gen, end uint64, damage func(*DamageError), f func(r *logging.Record) error) error {
 	w, err := openWAL(fsys, gen)
 	if err != nil {
 		if w = lostLog(gen, end, err, damage); w == nil {
