@@ -113,6 +113,9 @@ func (e *Engine) answerSYNs(now time.Time) {
 	c := e.call(now)
 	for i := range due {
 		s := &due[i]
+		if e.statics.opened(s.ends) {
+			continue
+		}
 		if holder, at, _, why := c.holder(s.ends.external, s.ends.remote); why == ReasonNone {
 			if _, opened := holder.table.Peek(at, portblock.TCP, s.ends.external, s.ends.remote); opened {
 				continue
@@ -124,4 +127,13 @@ func (e *Engine) answerSYNs(now time.Time) {
 		}
 	}
 	c.unlock()
+}
+
+// opened reports whether the internal end of a static mapping has opened a connection.
+func (s *statics) opened(ends synEnds) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flows.Taken(mapping.Header{
+		External: true, Src: ends.remote.Addr, SrcPort: ends.remote.Port, Dst: ends.external.Addr, DstPort: ends.external.Port, Proto: rewrite.ProtoTCP,
+	})
 }

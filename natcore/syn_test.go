@@ -125,3 +125,28 @@ func TestRFC5382_04c_SilentWhereTooManyWait(t *testing.T) {
 		require.Empty(t, n.Drain(nil))
 	}
 }
+
+// TestRFC5382_04a_StaticMappings: the same holds where the internal end has a static mapping.
+func TestRFC5382_04a_StaticMappings(t *testing.T) {
+	for _, opens := range []bool{true, false} {
+		n := newNAT(t, withStatic(natcore.Static{
+			Name: "one", Protocol: 6, External: ip("192.0.2.9"), ExternalPort: 80, Internal: hostA, Filtering: natcore.AddressAndPortDependent,
+		}))
+		syn := build(t, tcp, endpoint(server1, 7), at("192.0.2.9:80"), nil, tcpFlags{syn: true, seq: 5})
+		require.Empty(t, n.answer(t, natcore.Packet{Bytes: bytes.Clone(syn), Direction: natcore.Inbound}, natcore.ReasonFiltered))
+		n.wait(3 * time.Second)
+		if opens {
+			require.Equal(t, at("192.0.2.9:80"), n.out(t, tcp, endpoint(hostA, 80), endpoint(server1, 7)))
+			require.Equal(t, natcore.Forward, n.comes(t, tcp, endpoint(server1, 7), at("192.0.2.9:80"), synFlags).verdict)
+		}
+		n.wait(3 * time.Second)
+		n.expire()
+		got := n.Drain(nil)
+		if opens {
+			require.Empty(t, got)
+			continue
+		}
+		require.Len(t, got, 1)
+		require.Equal(t, ownError(t, ip("192.0.2.9"), server1, 3, 3, 0, syn), got[0].Bytes)
+	}
+}
