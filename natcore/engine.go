@@ -29,14 +29,17 @@ type Engine struct {
 	ids      identifiers
 	mss      uint16 // Config.MSS
 
-	timeouts    atomic.Pointer[Timeouts]
-	clock       atomic.Int64 // the latest time seen, in Unix milliseconds
+	timeouts  atomic.Pointer[Timeouts]
+	manyNotes atomic.Bool // a shard has many notes
+	// What each call looks at shares a cache line: whether packets are dropped, the latest time seen in Unix
+	// milliseconds, and the index with which statics begins.
+	stopped atomic.Bool
+	clock   atomic.Int64
+	statics statics
+
 	subscribers atomic.Int64 // in all shards, against Limits.Subscribers
 	sessions    atomic.Int64 // in all shards, against Limits.Sessions
 	poolCount   atomic.Int64
-	stopped     atomic.Bool // packets are dropped
-	manyNotes   atomic.Bool // a shard has many notes
-	statics     statics     // begins with what each call looks at, as at the clock
 	events      eventCounts
 	limiter     *logging.Limiter // in front of the log, for events
 	sweep       sweep
