@@ -15,6 +15,7 @@
 //	                                              +-> filesink.Sink, spool.Spool (a disk)
 //	                                              +-> netsink.Sink (UDP, TCP, TLS)
 //	                                              +-> ipfix.Exporter, slogsink.Log
+//	                                              +-> journal.Journal: on the disk, with its own query
 //	                                              +-> Index, Memory
 //
 // # What it has not

@@ -20,7 +20,7 @@ import (
 // answer nothing.
 //
 // An external address costs 12 KiB and an interval about 600 bytes with all its
-// entries: for archives of many millions a store on disk is the place.
+// entries: for archives of many millions package journal is the place.
 type Index struct {
 	mu      sync.RWMutex
 	ivs     []entry

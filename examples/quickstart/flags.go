@@ -51,7 +51,7 @@ func parseFlags(args []string, out io.Writer) (options, error) {
 	var pool, internal string
 	set := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	set.StringVar(&o.out, "out", "quickstart-out", "write the results into the directory `DIR`; it is made if need be")
-	set.StringVar(&o.journal, "journal", "", "keep the block records in the journal in `DIR` too, for natlog; it is made if need be")
+	set.StringVar(&o.journal, "journal", "", "keep the block records in a new journal in `DIR` too, for natlog")
 	set.StringVar(&pool, "pool", "203.0.113.0/30", "external `PREFIXES`, ranges (a-b) or addresses, with commas")
 	set.IntVar(&o.block, "block", 256, "ports in a block as `SIZE`, a power of two from 16 to 4096")
 	set.StringVar(&internal, "internal", "100.64.0.0/10", "addresses of the subscribers as `PREFIXES`, with commas")

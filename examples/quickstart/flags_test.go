@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/blocknat/blocknat/examples/internal/cli"
+	"github.com/blocknat/blocknat/logging"
+	"github.com/blocknat/blocknat/logging/journal"
 )
 
 func TestHelpReadsWell(t *testing.T) {
@@ -52,6 +54,11 @@ func TestWrongUse(t *testing.T) {
 		return path
 	}
 	taken := write("taken", "a file")
+	full := filepath.Join(dir, "J")
+	j, err := journal.Open(full, journal.Config{})
+	require.NoError(t, err)
+	require.NoError(t, j.Append(&logging.Record{Kind: logging.AddressesExhausted, Time: 1}))
+	require.NoError(t, j.Close())
 	for _, c := range []struct {
 		name string
 		args []string
@@ -64,6 +71,9 @@ func TestWrongUse(t *testing.T) {
 		{"no IP inside", []string{"../../data/zeek/communityid__arp.pcap"}, []string{"no IP packets", "tcpdump"}},
 		{"out is a file", []string{"-out", taken}, []string{"cannot be written", "-out DIR"}},
 		{"out within a file", []string{"-out", filepath.Join(taken, "x")}, []string{"cannot be written", "-out DIR"}},
+		{"journal of another run", []string{"-journal", full}, []string{full, "another run", "-journal DIR"}},
+		{"journal is a file", []string{"-journal", taken}, []string{"-journal DIR"}},
+		{"journal is something else", []string{"-journal", "testdata"}, []string{"no journal", "-journal DIR"}},
 		{"empty pool", []string{"-pool", ""}, []string{"-pool is empty", "203.0.113.0/30"}},
 		{"pool is no address", []string{"-pool", "everything"}, []string{"-pool", "everything", "203.0.113.0/28"}},
 		{"pool within the internal addresses", []string{"-pool", "100.64.0.0/24"}, []string{"overlap"}},

@@ -75,16 +75,20 @@ func newRun(o options) (_ *quickRun, err error) {
 	if _, err = natcore.New(config(o, logging.Discard), start); err != nil {
 		return nil, cli.ByFlag(err, fieldFlags)
 	}
+	if o.journal != "" {
+		if r.keep, err = openJournal(o.journal); err != nil {
+			return nil, err
+		}
+	}
 	if r.files, err = createResults(o.out); err != nil {
+		if r.keep != nil {
+			r.keep.Close()
+		}
 		return nil, err
 	}
 	r.log = logging.NewWriter(r.files.blocks, logging.JSON{})
 	var log logging.Log = r.log
-	if o.journal != "" {
-		if r.keep, err = journal.Open(o.journal, journal.Config{}); err != nil {
-			r.files.close()
-			return nil, fmt.Errorf("the journal cannot be written: %w; choose another directory with -journal DIR", err)
-		}
+	if r.keep != nil {
 		log = logging.Multi(r.keep, r.log)
 	}
 	engine, err := natcore.New(config(o, log), start)
@@ -98,6 +102,30 @@ func newRun(o options) (_ *quickRun, err error) {
 	r.player = newPlayer(engine, o, r.proof)
 	r.player.emit = r.files.packet
 	return r, nil
+}
+
+// openJournal opens an empty journal: the records of two runs in one would name
+// two holders of the same ports.
+func openJournal(dir string) (*journal.Journal, error) {
+	const advice = "; choose another directory with -journal DIR"
+	if _, err := os.Stat(dir); err == nil {
+		r, err := journal.OpenReader(dir)
+		if err != nil {
+			return nil, fmt.Errorf("%w%s", err, advice)
+		}
+		defer r.Close()
+		for _, err := range r.Records() {
+			if err == nil {
+				err = errors.New("it holds the records of another run, which would contradict these")
+			}
+			return nil, fmt.Errorf("the journal in %s cannot be used: %w; delete it, or choose another directory with -journal DIR", dir, err)
+		}
+	}
+	j, err := journal.Open(dir, journal.Config{})
+	if err != nil {
+		return nil, fmt.Errorf("the journal cannot be written: %w%s", err, advice)
+	}
+	return j, nil
 }
 
 func (r *quickRun) close() {
