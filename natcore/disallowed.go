@@ -18,11 +18,13 @@ func allows(rules []rule, v *mapping.Session, sub *subscriber) bool {
 	return false
 }
 
-// count counts the sessions that the new configuration does not allow, but for those that a new map ends.
+// count counts the sessions that the new configuration does not allow, but for those that a new map ends. It looks at a part of a
+// shard's sessions under one hold of its lock, while packets flow: a session that comes or goes meanwhile may be missed.
 func (c *change) count() {
 	var page []mapping.SavedSession
 	for _, s := range c.e.shards {
 		for part := 0; part >= 0; {
+			s.mu.Lock()
 			page, part = s.table.AppendSavedSessions(page[:0], part)
 			for i := range page {
 				b, _ := s.table.Block(page[i].At.Block)
@@ -34,6 +36,7 @@ func (c *change) count() {
 					c.report.Disallowed++
 				}
 			}
+			s.mu.Unlock()
 		}
 	}
 }

@@ -51,8 +51,8 @@ func (c *Config) clone() Config {
 }
 
 // Reconfigure changes the configuration of the live engine. All faults come together, as those of New, and then nothing has
-// changed; neither has it when the log refuses the parameters of a new Map. Packets wait for it: it takes a few
-// milliseconds, and longer where Filtering, Reserved or Map change under many sessions.
+// changed; neither has it when the log refuses the parameters of a new Map. Packets wait while it is made: the time grows with
+// the number of subscribers, and with that of sessions only where Filtering, Blocks.Reserved, Timeouts.Ports or Map change.
 //
 // These change: Rules, Timeouts (on live sessions too), Limits, Quotas, Events but for its Interval, AdmitNonSYN; further pools; and of a
 // pool, which its Name tells, Filtering, Addresses, Exclude, Blocks.Reserved, Map and Epoch. A pool that is left out is withdrawn with all
@@ -80,7 +80,7 @@ func (e *Engine) reconfigure(cfg Config, now time.Time, apply bool) (Report, err
 		s.advance(now)
 	}
 	c := &change{e: e, now: now, apply: apply, cfg: cfg.clone()}
-	report, err := c.run()
+	err := c.run()
 	if err == nil && apply {
 		given.Log, given.HoldAfterRestart = e.cfg.Log, e.cfg.HoldAfterRestart
 		e.given = given
@@ -89,6 +89,7 @@ func (e *Engine) reconfigure(cfg Config, now time.Time, apply bool) (Report, err
 	if err != nil {
 		return Report{}, err
 	}
+	c.count()
 	if apply {
 		for _, s := range e.shards {
 			s.grants.Lock()
@@ -96,7 +97,7 @@ func (e *Engine) reconfigure(cfg Config, now time.Time, apply bool) (Report, err
 			s.grants.Unlock()
 		}
 	}
-	return report, nil
+	return c.report, nil
 }
 
 // lockConfig locks all who read the configuration without a lock that a packet takes: Expire, writers of events, all shards.
@@ -129,7 +130,7 @@ type change struct {
 	report Report
 }
 
-func (c *change) run() (Report, error) {
+func (c *change) run() error {
 	e := c.e
 	c.order()
 	if c.cfg.Log == nil {
@@ -144,18 +145,17 @@ func (c *change) run() (Report, error) {
 		c.overlaps() // of pools that are right in themselves
 	}
 	if err = errors.Join(err, errors.Join(c.faults...)); err != nil {
-		return Report{}, err
+		return err
 	}
 	c.rules = *newRules(&c.cfg)
-	c.count()
 	if !c.apply {
-		return c.report, nil
+		return nil
 	}
 	if err := c.record(); err != nil {
-		return Report{}, err
+		return err
 	}
 	c.take()
-	return c.report, nil
+	return nil
 }
 
 // order brings the pools into the engine's order: those that it has, each in its place, then further ones. A pool that
