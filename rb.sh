@@ -1,1 +1,0 @@
-cd /tmp/w-core/natcore; ${NC:-../nc.test} -test.run xxx -test.bench "$1" -test.benchtime=${2:-300ms} 2>&1 | grep -E "ns/op|session" | sed 's/Benchmark//; s/  */ /g' | awk '{printf "%-62s", $1; for(i=2;i<=NF;i++) if($i ~ /p10|min|B\/op|B\/session|allocs/) printf " %s %s", $(i-1), $i; if($0 !~ /p10/) printf " %s %s",$3,$4; print ""}'
