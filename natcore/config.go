@@ -26,7 +26,8 @@ type Config struct {
 	// same packets and times gives the same translations.
 	Seed [32]byte
 
-	// Pools are the external addresses. At least one; their addresses do not overlap.
+	// Pools are the external addresses. At least one; their addresses do not overlap. A pool that no rule names serves no new
+	// subscriber: sessions that it has go on, and static mappings may have endpoints in it.
 	Pools []PoolConfig
 
 	// Rules say which outbound packets are translated by which pool; the
@@ -116,7 +117,8 @@ type PoolConfig struct {
 	// (RFC 7422 section 2, step 3) and may be used again at once (RFC 6888 REQ-8 B). The map's parameters
 	// are recorded by New and every day (RFC 7422 section 3). It must be paired, of IPv4 addresses one by one.
 	Map *deterministic.Map
-	// Epoch is the number of the map's version in those records (deterministic.History counts them). Default: 1.
+	// Epoch is the number of the map's version in those records (deterministic.History counts them). Default: 1; without a Map it
+	// must be zero.
 	Epoch uint64
 	// Blocks says how the ports of each address are cut into blocks and given out.
 	// Its zero value is up to 8 blocks of 256 ports over 1024-65535 for a subscriber; natcore supplies the key from Config.Seed where it is zero.
@@ -172,7 +174,8 @@ type Rule struct {
 	Internal netip.Prefix
 	// Remote holds the packet's destination. The zero prefix matches all.
 	Remote netip.Prefix
-	// Protocol is the IP protocol number; 0 matches all.
+	// Protocol is the IP protocol number; 0 matches all. To Translate, it is one that the engine translates: ICMP (1), TCP (6),
+	// UDP (17), UDP-Lite (136), or one of Config.Protocols.
 	Protocol uint8
 	// Action is what to do. Default: Translate.
 	Action Action

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/blocknat/blocknat/flowmask"
@@ -149,8 +150,13 @@ func (c *Config) completePools(f *faults) {
 		ids[p.ID] = i
 		if p.Map != nil {
 			p.completeMap(f, field)
-		} else if len(p.Addresses) == 0 {
-			f.add(field("Addresses"), "empty", "at least one external address is needed")
+		} else {
+			if len(p.Addresses) == 0 {
+				f.add(field("Addresses"), "empty", "at least one external address is needed")
+			}
+			if p.Epoch != 0 {
+				f.add(field("Epoch"), p.Epoch, "must be zero without a Map: it numbers the map's versions")
+			}
 		}
 		for j, r := range p.Addresses {
 			if !r.IsValid() || !r.First().Is4() {
@@ -240,6 +246,9 @@ func (c *Config) completeRules(f *faults) {
 				f.add(field("Pool"), fmt.Sprintf("%q", r.Pool), "must name one of Pools")
 			} else if m := c.Pools[i].Map; m != nil && m.Config().Realm != uint32(r.Realm) {
 				f.add(field("Realm"), r.Realm, fmt.Sprintf("must be %d, the realm of the pool's Map", m.Config().Realm))
+			}
+			if !slices.Contains([]uint8{0, 1, 6, 17, 136}, r.Protocol) && !slices.Contains(c.Protocols, r.Protocol) {
+				f.add(field("Protocol"), r.Protocol, "must be 1, 6, 17, 136, 0 for all, or one of Protocols: nothing else is translated")
 			}
 		case Exempt, Refuse:
 			if r.Pool != "" {
