@@ -169,6 +169,16 @@ func TestDelete(t *testing.T) {
 	w.j.c.MaxBytes = 0
 	require.NoError(t, w.j.Seal())
 	require.Equal(t, []int{5, 6}, left())
+	w.append(t, held(logging.BlockAllocated, 7, 22*time.Hour, 0))
+	w.append(t, held(logging.BlockReleased, 7, 23*time.Hour, 22*time.Hour))
+	require.NoError(t, w.j.Seal())
+	n, err = w.j.DeleteWithin(start.Add(20*time.Hour+time.Millisecond), start.Add(21*time.Hour))
+	require.NoError(t, err)
+	require.Zero(t, n, "it begins before that")
+	n, err = w.j.DeleteWithin(start.Add(20*time.Hour), start.Add(21*time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.Equal(t, []int{5, 7}, left())
 }
 
 func TestConfigFaults(t *testing.T) {

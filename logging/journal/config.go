@@ -72,7 +72,8 @@ type Config struct {
 	SegmentSpan time.Duration
 
 	// MaxAge deletes segments whose records, and ends of intervals, are all
-	// older than that. 0 keeps them for ever. Open intervals are always kept.
+	// older than that. 0 keeps them for ever. Open intervals are always kept, and
+	// so are damaged segments, of which nobody knows how old their records are.
 	MaxAge time.Duration
 
 	// MaxBytes deletes the oldest segments while all files together take more.

@@ -242,7 +242,24 @@ func (j *Journal) DeleteBefore(t time.Time) (int, error) {
 	return j.deleteBefore(logging.MillisOf(t))
 }
 
-func (j *Journal) deleteBefore(t logging.Millis) (n int, err error) {
+// DeleteWithin deletes the segments of which every record and every interval,
+// from its beginning to its end, lies between from and to, both included, and returns how
+// many. The newest segment stays, and so do open intervals.
+func (j *Journal) DeleteWithin(from, to time.Time) (int, error) {
+	first, last := logging.MillisOf(from), logging.MillisOf(to)
+	j.upkeep.Lock()
+	defer j.upkeep.Unlock()
+	return j.delete(func(s *summary) bool {
+		return min(s.minFrom, s.minTime) >= first && max(s.maxReach, s.maxTime) <= last
+	})
+}
+
+func (j *Journal) deleteBefore(t logging.Millis) (int, error) {
+	return j.delete(func(s *summary) bool { return max(s.maxReach, s.maxTime) < t })
+}
+
+// delete deletes the segments that due picks, but for the newest one.
+func (j *Journal) delete(due func(*summary) bool) (n int, err error) {
 	h, err := list(j.fs)
 	if err != nil {
 		return 0, fmt.Errorf("journal: %w", err)
@@ -253,9 +270,9 @@ func (j *Journal) deleteBefore(t logging.Millis) (n int, err error) {
 		if err != nil {
 			return n, fmt.Errorf("journal: %w", err)
 		}
-		old := g.sum.maxReach < t && g.sum.maxTime < t
+		gone := due(&g.sum) && !g.partial
 		g.Close()
-		if !old {
+		if !gone {
 			continue
 		}
 		if err := j.remove(s); err != nil {
