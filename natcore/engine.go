@@ -131,15 +131,21 @@ func (e *Engine) External(a netip.Addr) bool {
 // Process translates a batch of packets of either direction, in order. It
 // sets Verdict, Reason and Realm of each and rewrites its bytes in place.
 func (e *Engine) Process(batch []Packet, now time.Time) {
-	c := e.call(now)
-	c.batch(batch)
+	var c call
+	c.begin(e, now)
+	if len(batch) == 1 {
+		c.one(&batch[0])
+	} else {
+		c.batch(batch)
+	}
 	c.done()
 }
 
 // Outbound translates one packet of realm 0 that leaves. b starts at the IP header and is rewritten in place.
 func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Outbound}
-	c := e.call(now)
+	var c call
+	c.begin(e, now)
 	c.one(&p)
 	c.done()
 	return p.Verdict, p.Reason
@@ -148,7 +154,8 @@ func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 // Inbound translates one packet that arrives from the external realm. b starts at the IP header and is rewritten in place.
 func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Inbound}
-	c := e.call(now)
+	var c call
+	c.begin(e, now)
 	c.one(&p)
 	c.done()
 	return p.Verdict, p.Reason
@@ -162,18 +169,31 @@ type call struct {
 	ms     int64        // now in Unix milliseconds
 	shard  *shard       // locked, or nil
 	static *staticIndex // nil where nothing is static
+
+	// The external addresses where they are one span, which a call takes for the same from its begin to its end.
+	plainOwn          bool
+	ownFirst, ownRest uint32
 	// generated says that the packet is an ICMP error of the engine's own, which is believed.
 	generated bool
 }
 
 // call begins a call at the engine's clock.
-func (e *Engine) call(now time.Time) call {
-	ms := now.UnixMilli()
-	if ms != e.clock.Load() {
+func (e *Engine) call(now time.Time) (c call) {
+	c.begin(e, now)
+	return c
+}
+
+// begin is call for a value that is not copied.
+func (c *call) begin(e *Engine, now time.Time) {
+	c.ms = now.UnixMilli()
+	if c.ms != e.clock.Load() {
 		now = e.advance(now)
-		ms = now.UnixMilli()
+		c.ms = now.UnixMilli()
 	}
-	return call{e: e, now: now, ms: ms, static: e.statics.index.Load()}
+	c.e, c.now, c.static = e, now, e.statics.index.Load()
+	if spans := *e.external.spans.Load(); len(spans) == 1 && c.static == nil {
+		c.plainOwn, c.ownFirst, c.ownRest = true, spans[0].first, spans[0].last-spans[0].first
+	}
 }
 
 // advance sets the engine's clock and returns it: callers with different clocks

@@ -20,9 +20,11 @@ type plain struct {
 	look  mapping.Lookup
 	where position
 	at    mapping.Place // of an inbound packet's external endpoint
-	shard uint8
-	next  uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
-	lost  bool  // no session can be found
+	// becomes is what the source of an outbound packet becomes, or the destination of an inbound one.
+	becomes mapping.Endpoint
+	shard   uint8
+	next    uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
+	lost    bool  // no session can be found
 }
 
 // position is where the external endpoint of an inbound packet lies: what leads to its place in a shard's table.
@@ -64,8 +66,12 @@ func (c *call) one(p *Packet) {
 	var a plain
 	if c.plain(p, &a) {
 		s := c.lock(c.e.shards[a.shard])
-		c.find(s, p, &a)
+		if p.Direction == Inbound {
+			c.find(s, &a)
+		}
 		if c.look(s, p, &a); c.pass(s, p, &a) {
+			c.unlock() // before the packet is written, which needs no lock
+			c.write(p, &a)
 			return
 		}
 	}
@@ -102,6 +108,7 @@ func (c *call) plain(p *Packet, a *plain) bool {
 		if c.own(a.h.Dst) {
 			return false
 		}
+		a.lost = false
 		a.shard = uint8(e.shardNumber(uint16(p.Realm), a.h.Src))
 		return true
 	case Inbound:
@@ -155,7 +162,9 @@ func (c *call) staged(packets []Packet, a []plain) {
 		s := c.lock(c.e.shards[n])
 		// Each step reads what the one before told where to find, for all packets. Short steps overlap best.
 		for i := first[n]; i != 0; i = a[i-1].next {
-			c.find(s, &packets[i-1], &a[i-1])
+			if packets[i-1].Direction == Inbound {
+				c.find(s, &a[i-1])
+			}
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
 			c.look(s, &packets[i-1], &a[i-1])
@@ -175,26 +184,28 @@ func (c *call) staged(packets []Packet, a []plain) {
 		for i := first[n]; i != 0; i = a[i-1].next {
 			if c.shard != s { // let go for a packet of no session
 				c.lock(s)
-				c.find(s, &packets[i-1], &a[i-1])
+				if packets[i-1].Direction == Inbound {
+					c.find(s, &a[i-1])
+				}
 				c.look(s, &packets[i-1], &a[i-1])
 			}
-			if !c.pass(s, &packets[i-1], &a[i-1]) {
-				c.process(&packets[i-1])
-				if c.shard != s {
-					c.unlock()
-				}
+			if c.pass(s, &packets[i-1], &a[i-1]) {
+				c.write(&packets[i-1], &a[i-1])
+				continue
+			}
+			c.process(&packets[i-1])
+			if c.shard != s {
+				c.unlock()
 			}
 		}
 	}
 }
 
 // find finds the place of an inbound packet's external endpoint. The caller has locked the shard.
-func (c *call) find(s *shard, p *Packet, a *plain) {
-	if a.lost = false; p.Direction == Inbound {
-		external, _ := a.ends()
-		at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
-		a.at, a.lost = at, !ok
-	}
+func (c *call) find(s *shard, a *plain) {
+	external, _ := a.ends()
+	at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
+	a.at, a.lost = at, !ok
 }
 
 // look begins the look-up of a packet's session. The caller has locked the shard.
@@ -210,30 +221,35 @@ func (c *call) look(s *shard, p *Packet, a *plain) {
 	}
 }
 
-// pass translates a packet of a known session, and reports whether it was one. The caller has locked the shard.
-func (c *call) pass(s *shard, p *Packet, a *plain) bool {
+// pass looks up the session of a packet and reports whether there is one. The caller has locked the shard.
+func (c *call) pass(s *shard, p *Packet, a *plain) (ok bool) {
 	if a.lost {
 		return false
 	}
 	seg := mapping.Segment{Seq: a.h.Seq, Ack: a.h.Ack, Length: uint32(a.h.PayloadLength), Flags: a.h.TCPFlags}
 	if p.Direction == Outbound {
-		external, ok := s.table.PassOutbound(&a.look, &seg, s.tick)
-		if !ok {
-			return false
-		}
-		a.h.SetSource(p.Bytes, external.Addr, external.Port)
-		if ids := &c.e.ids; !a.h.DontFragment && ids.counters != nil {
-			a.h.SetID(p.Bytes, ids.next(a.h.Src, a.h.Dst, a.h.Proto))
-		}
+		a.becomes, ok = s.table.PassOutbound(&a.look, &seg, s.tick)
 	} else {
-		internal, realm, ok := s.table.PassInbound(&a.look, &seg, s.tick)
-		if !ok {
-			return false
+		var realm uint16
+		if a.becomes, realm, ok = s.table.PassInbound(&a.look, &seg, s.tick); ok {
+			p.Realm = Realm(realm)
 		}
-		a.h.SetDestination(p.Bytes, internal.Addr, internal.Port)
-		p.Realm = Realm(realm)
 	}
+	if ok {
+		s.counts.packets[p.Direction][Forward]++
+	}
+	return ok
+}
+
+// write gives a packet of a known session its other endpoint.
+func (c *call) write(p *Packet, a *plain) {
 	p.Verdict, p.Reason = Forward, ReasonNone
-	s.counts.packets[p.Direction][Forward]++
-	return true
+	if p.Direction == Inbound {
+		a.h.SetDestination(p.Bytes, a.becomes.Addr, a.becomes.Port)
+		return
+	}
+	a.h.SetSource(p.Bytes, a.becomes.Addr, a.becomes.Port)
+	if ids := &c.e.ids; !a.h.DontFragment && ids.counters != nil {
+		a.h.SetID(p.Bytes, ids.next(a.h.Src, a.h.Dst, a.h.Proto))
+	}
 }

@@ -247,5 +247,8 @@ func (x *staticIndex) owns(addr uint32) bool {
 
 // own reports whether an address is one that the engine translates to.
 func (c *call) own(addr uint32) bool {
+	if c.plainOwn {
+		return addr-c.ownFirst <= c.ownRest
+	}
 	return c.e.external.has(addr) || c.static != nil && c.static.owns(addr)
 }
