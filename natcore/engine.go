@@ -173,6 +173,7 @@ type call struct {
 	// The external addresses where they are one span, which a call takes for the same from its begin to its end.
 	plainOwn          bool
 	ownFirst, ownRest uint32
+	ownSpan           *span
 	// generated says that the packet is an ICMP error of the engine's own, which is believed.
 	generated bool
 }
@@ -192,7 +193,7 @@ func (c *call) begin(e *Engine, now time.Time) {
 	}
 	c.e, c.now, c.static = e, now, e.statics.index.Load()
 	if spans := *e.external.spans.Load(); len(spans) == 1 && c.static == nil {
-		c.plainOwn, c.ownFirst, c.ownRest = true, spans[0].first, spans[0].last-spans[0].first
+		c.plainOwn, c.ownFirst, c.ownRest, c.ownSpan = true, spans[0].first, spans[0].last-spans[0].first, &spans[0]
 	}
 }
 

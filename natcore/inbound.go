@@ -45,8 +45,12 @@ func (p *pool) locate(pool int, address uint32, external, remote mapping.Endpoin
 	if !ok {
 		return where, false
 	}
-	class := p.selection.class(remote)
-	o := p.owner(p.place(address, class), number)
+	class, place := uint16(0), address
+	if p.selection != nil {
+		class = p.selection.class(remote)
+		place = p.place(address, class)
+	}
+	o := p.owner(place, number)
 	return position{o, uint16(pool), class, uint16(number), uint16(offset)}, o != 0
 }
 
