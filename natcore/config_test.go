@@ -35,6 +35,21 @@ func faultsOf(t *testing.T, err error) map[string]string {
 	return fields
 }
 
+// TestPoolTooLarge gives a pool so many addresses that the owners of its blocks would not fit into memory.
+func TestPoolTooLarge(t *testing.T) {
+	cfg := config(logging.Discard)
+	cfg.Pools[0].Addresses = alloc.MustParseRanges("10.0.0.0/5")
+	_, err := natcore.New(cfg, began)
+	require.Contains(t, faultsOf(t, err)["Pools[0].Addresses"], "2^33 blocks")
+
+	cfg.Pools[0].Addresses = alloc.MustParseRanges("203.0.113.0/24")
+	e, err := natcore.New(cfg, began)
+	require.NoError(t, err)
+	cfg.Pools[0].Addresses = alloc.MustParseRanges("192.0.0.0/5")
+	_, err = e.Reconfigure(cfg, began)
+	require.Contains(t, faultsOf(t, err)["Pools[0].Addresses"], "2^33 blocks")
+}
+
 // TestConfigFaults breaks one field at a time and requires that the error names it.
 func TestConfigFaults(t *testing.T) {
 	prefix6 := netip.MustParsePrefix("2001:db8::/32")

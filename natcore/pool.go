@@ -96,12 +96,26 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	if p.selection, err = newSelection(&cfg, p.alloc, fmt.Sprintf("Pools[%d].", index)); err != nil {
 		return nil, err
 	}
+	if !p.bearable(p.alloc.Positions()) {
+		return nil, &FieldError{fmt.Sprintf("Pools[%d].Addresses", index), cfg.Addresses, mostBlocksRule}
+	}
 	if p.layout != nil {
 		p.fresh = int64(p.layout.NewAddress(0).Counts(time.Time{}).Free)
 	}
 	p.room()
 	p.formula.Store(cfg.Map)
 	return p, nil
+}
+
+// mostBlocks bounds the blocks of a pool, in all classes of remotes: their owners then take 128 MiB before any is in use.
+const (
+	mostBlocks     = 1 << 33
+	mostBlocksRule = "must have at most 2^33 blocks, in all classes of remotes: take fewer addresses, larger blocks or several pools"
+)
+
+// bearable reports whether so many addresses have few enough blocks.
+func (p *pool) bearable(positions uint64) bool {
+	return p.units() == 0 || positions <= mostBlocks/p.units()/uint64(p.selection.classes())
 }
 
 // places returns the number of port spaces of the pool.

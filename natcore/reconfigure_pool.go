@@ -77,6 +77,8 @@ func (c *change) plan(v *poolChange) {
 	}
 	if p.alloc.Positions()+size(v.added) > 1<<32-1 {
 		c.faults.add(path+"Addresses", next.Addresses, "makes more than 2^32 places, with those that were withdrawn")
+	} else if !p.bearable(p.alloc.Positions() + size(v.added)) {
+		c.faults.add(path+"Addresses", next.Addresses, mostBlocksRule)
 	}
 	c.report.AddressesAdded += size(v.added)
 	c.report.AddressesWithdrawn += size(v.drop)

@@ -129,6 +129,10 @@ func (r *reader) pool(p *pool, i int) {
 		r.fail(ErrSnapshot, err, "pool %q", p.cfg.Name)
 		return
 	}
+	if !p.bearable(a.Positions()) {
+		r.bad("pool %q has more blocks than are plausible", p.cfg.Name)
+		return
+	}
 	p.room()
 	places := p.places()
 	for range r.count(5) {
