@@ -22,12 +22,13 @@ func (j *Journal) commit(sync bool) error {
 	}
 	j.writing = true
 	j.out, j.buf = j.buf, j.out[:0]
-	if b.records > 0 {
+	alone := b.records == 0 // a synchronisation alone: the batch takes what comes meanwhile
+	if !alone {
 		j.cur = j.newBatch()
 	}
 	err := j.write(sync)
 	switch {
-	case b.records == 0: // a synchronisation alone; the batch goes on
+	case alone:
 	case err == nil:
 		b.done = true
 		j.stats.Records += b.records

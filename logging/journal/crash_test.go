@@ -394,6 +394,48 @@ func TestRefusedAndSealed(t *testing.T) {
 	same(t, slices.Delete(numberedUpTo(6), 3, 4), recordsOf(t, rd))
 }
 
+// TestAppendDuringSync: a record that comes while a synchronisation alone is
+// under way is accepted when it was written, and not before; and refused for good if it fails.
+func TestAppendDuringSync(t *testing.T) {
+	for _, c := range []Commit{Written, Synced} {
+		disk := newMemFS()
+		j, err := open(disk, Config{Commit: Written, manual: true})
+		require.NoError(t, err)
+		fill(t, j, 0, 1)
+		j.c.Commit = c
+		disk.gate.Lock()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := j.Sync(); err != nil {
+				t.Error(err)
+			}
+		})
+		for busy := false; !busy; time.Sleep(time.Millisecond) {
+			j.mu.Lock()
+			busy = j.writing
+			j.mu.Unlock()
+		}
+		wg.Go(func() {
+			r := numbered(1)
+			if err := j.Append(&r); err != nil {
+				t.Error(err)
+			}
+			rd := reader(t, disk.after(true, 0))
+			defer rd.Close()
+			if n := len(recordsOf(t, rd)); n != 2 {
+				t.Errorf("accepted, and %d records are there", n)
+			}
+		})
+		time.Sleep(10 * time.Millisecond)
+		disk.gate.Unlock()
+		wg.Wait()
+		fill(t, j, 2, 4)
+		rd := reader(t, disk.after(true, 0))
+		same(t, numberedUpTo(4), recordsOf(t, rd))
+		rd.Close()
+	}
+}
+
 // TestWhatEachCommitLoses kills the process, and cuts the power.
 func TestWhatEachCommitLoses(t *testing.T) {
 	for _, c := range []struct {

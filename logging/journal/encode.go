@@ -36,7 +36,7 @@ const (
 	hasDetail
 )
 
-// bit returns m if it is set in b, for flags of members.
+// bit returns the flag of a member, and 0 where the member is zero.
 func bit[T comparable](v T, m uint32) uint32 {
 	var zero T
 	if v == zero {

@@ -175,6 +175,8 @@ func (w *memWriter) Write(b []byte) (int, error) {
 }
 
 func (w *memWriter) Sync() error {
+	w.m.gate.Lock()
+	defer w.m.gate.Unlock()
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	if w.m.failSync {

@@ -119,8 +119,8 @@ const (
 	allFlags = 1<<iota - 1
 )
 
-// class is the size class of the ports: rows of one class and address are
-// searched together, because no row is wider than the class.
+// size is the size class of the ports: rows of one class and address are
+// searched together, because none is wider than the class.
 func (s *shape) size() uint8 { return uint8(bits.Len16(s.span)) }
 
 func numberOf(a netip.Addr) (number, family) {
