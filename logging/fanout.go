@@ -46,9 +46,13 @@ type MemberStats struct {
 	Uncancelled uint64 // allocations that could not be taken back: the member names a subscriber for a block that served nobody
 }
 
-// NewFanout returns a Fanout over members. Optional members are best last.
+// NewFanout returns a Fanout over members. Optional members are best last. A member whose Log is nil refuses every record.
 func NewFanout(members ...Member) *Fanout {
-	return &Fanout{members: append([]Member(nil), members...), counts: make([]memberCounts, len(members))}
+	f := &Fanout{members: append([]Member(nil), members...), counts: make([]memberCounts, len(members))}
+	for i := range f.members {
+		f.members[i].Log = given(f.members[i].Log)
+	}
+	return f
 }
 
 // Append offers r to each member in order and returns the refusals of required

@@ -58,7 +58,7 @@ func NewLimiter(next Log, c LimiterConfig) *Limiter {
 	if c.Keys <= 0 {
 		c.Keys = 4096
 	}
-	return &Limiter{next: next, interval: Millis(c.Interval.Milliseconds()), keys: c.Keys, events: map[eventKey]*eventState{}}
+	return &Limiter{next: given(next), interval: Millis(c.Interval.Milliseconds()), keys: c.Keys, events: map[eventKey]*eventState{}}
 }
 
 // Append hands r on or counts it.

@@ -11,6 +11,9 @@ var (
 	// ErrRecord means that the log can never take this record, because a rule
 	// is broken or its format cannot say it. To offer it again is of no use.
 	ErrRecord = errors.New("logging: record cannot be logged")
+
+	// errNoLog is what refuses in the place of a Log that is nil.
+	errNoLog = errors.New("logging: nil was given for a Log: Discard runs without records")
 )
 
 // A Log takes records, each as a whole or not at all.
@@ -43,6 +46,14 @@ var Discard Log = discard{}
 type discard struct{}
 
 func (discard) Append(*Record) error { return nil }
+
+// given returns l, or a Log that refuses every record where none was given.
+func given(l Log) Log {
+	if l == nil {
+		return LogFunc(func(*Record) error { return errNoLog })
+	}
+	return l
+}
 
 // LogFunc makes a Log of a function, which must keep Log's contract.
 type LogFunc func(r *Record) error

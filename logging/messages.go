@@ -23,7 +23,7 @@ type MessageWriter struct {
 	broken error
 }
 
-// NewMessageWriter returns a MessageWriter of messages of enc to w.
+// NewMessageWriter returns a MessageWriter of messages of enc to w. Without either, it refuses every record.
 func NewMessageWriter(w io.Writer, enc Encoder) *MessageWriter {
 	return &MessageWriter{w: w, enc: enc}
 }
@@ -35,6 +35,10 @@ func (m *MessageWriter) Append(r *Record) error {
 	if m.broken != nil {
 		m.stats.Refused++
 		return m.broken
+	}
+	if m.w == nil || m.enc == nil {
+		m.stats.Refused++
+		return errIncomplete
 	}
 	m.buf = m.enc.AppendRecord(m.buf[:0], r)
 	n, err := m.w.Write(m.buf)

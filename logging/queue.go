@@ -102,7 +102,7 @@ func NewQueue(next Log, c QueueConfig) *Queue {
 		c.RetryMax = 30 * time.Second
 	}
 	q := &Queue{
-		next: next, c: c, ring: make([]Record, c.Size),
+		next: given(next), c: c, ring: make([]Record, c.Size),
 		work: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	go q.run()

@@ -20,6 +20,23 @@ import (
 	"github.com/blocknat/blocknat/logging/loggingtest"
 )
 
+// TestNothingToLogTo: logs that were made of nothing refuse, and tell what to give them.
+func TestNothingToLogTo(t *testing.T) {
+	var zero logging.Writer
+	for name, l := range map[string]logging.Log{
+		"writer":         logging.NewWriter(nil, nil),
+		"no encoder":     logging.NewWriter(io.Discard, nil),
+		"no io.Writer":   logging.NewWriter(nil, logging.JSON{}),
+		"zero writer":    &zero,
+		"message writer": logging.NewMessageWriter(nil, nil),
+		"fanout":         logging.Multi(logging.Discard, nil),
+		"limiter":        logging.NewLimiter(nil, logging.LimiterConfig{}),
+	} {
+		require.ErrorContains(t, l.Append(&logging.Record{Kind: logging.BlockAllocated}), "give", name)
+	}
+	require.Equal(t, logging.WriterStats{Refused: 1}, zero.Stats())
+}
+
 // gate is a Writer that can fail and stall.
 type gate struct {
 	mu     sync.Mutex

@@ -27,7 +27,7 @@ type Writer struct {
 // WriterStats counts what a Writer did.
 type WriterStats struct {
 	Records uint64 // accepted
-	Refused uint64 // not accepted because Write failed
+	Refused uint64 // not accepted because Write failed, or there is nothing to write with
 	Torn    uint64 // lines of which only a part was written
 	Bytes   uint64 // written
 }
@@ -39,8 +39,11 @@ type HeaderEncoder interface {
 	AppendHeader(dst []byte) []byte
 }
 
-// NewWriter returns a Writer of lines of enc to w.
+// NewWriter returns a Writer of lines of enc to w. A Writer without either, and the zero Writer, refuse every record.
 func NewWriter(w io.Writer, enc Encoder) *Writer { return &Writer{w: w, enc: enc} }
+
+// errIncomplete is what a Writer gives that has nothing to write with.
+var errIncomplete = errors.New("logging: nothing to write with: give NewWriter or NewMessageWriter an io.Writer and an Encoder")
 
 // errShort is what a Write that breaks io.Writer's contract gives.
 var errShort = errors.New("logging: short write without an error")
@@ -49,6 +52,10 @@ var errShort = errors.New("logging: short write without an error")
 func (w *Writer) Append(r *Record) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.w == nil || w.enc == nil {
+		w.stats.Refused++
+		return errIncomplete
+	}
 	buf := w.buf[:0]
 	if w.torn {
 		buf = append(buf, '\n')

@@ -77,9 +77,11 @@ func TestConfigFaults(t *testing.T) {
 		"Pools[1].ID": func(c *natcore.Config) {
 			c.Pools = append(c.Pools, natcore.PoolConfig{Name: "b", ID: 1, Addresses: alloc.MustParseRanges("192.0.2.1")})
 		},
+		"Pools[0].Epoch":          func(c *natcore.Config) { c.Pools[0].Epoch = 2 },
 		"Pools[0].Exclude":        func(c *natcore.Config) { c.Pools[0].Exclude = c.Pools[0].Addresses },
 		"Rules[0].Pool":           func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "nobody"}} },
 		"Rules[0].Internal":       func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "cgn", Internal: prefix6}} },
+		"Rules[0].Protocol":       func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "cgn", Protocol: 47}} },
 		"Rules[0].Action":         func(c *natcore.Config) { c.Rules = []natcore.Rule{{Pool: "cgn", Action: 7}} },
 		"Timeouts.UDP":            func(c *natcore.Config) { c.Timeouts.UDP = 119 * time.Second },
 		"Timeouts.ICMP":           func(c *natcore.Config) { c.Timeouts.ICMP = 59 * time.Second },
@@ -95,6 +97,19 @@ func TestConfigFaults(t *testing.T) {
 		require.Error(t, err, field)
 		require.Contains(t, faultsOf(t, err), field, "%v", err)
 	}
+}
+
+// TestRuleProtocols: a rule to translate names what the engine translates, other rules any protocol; a pool may be without a rule.
+func TestRuleProtocols(t *testing.T) {
+	cfg := config(logging.Discard)
+	cfg.Protocols = []uint8{47}
+	cfg.Pools = append(cfg.Pools, natcore.PoolConfig{Name: "spare", Addresses: alloc.MustParseRanges("192.0.2.1")})
+	for _, protocol := range []uint8{0, 1, 6, 17, 47, 136} {
+		cfg.Rules = append(cfg.Rules, natcore.Rule{Pool: "cgn", Protocol: protocol})
+	}
+	cfg.Rules = append(cfg.Rules, natcore.Rule{Action: natcore.Exempt, Protocol: 50}, natcore.Rule{Action: natcore.Refuse, Protocol: 51})
+	_, err := natcore.New(cfg, began)
+	require.NoError(t, err)
 }
 
 // TestConfigFaultsTogether: all faults come at once, with field, value and rule in the text.

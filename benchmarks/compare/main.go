@@ -10,6 +10,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout, os.Stderr, time.Now()); err != nil {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr, time.Now()); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
@@ -46,8 +47,11 @@ func run(args []string, out, progress io.Writer, now time.Time) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *rounds < 1 || flags.NArg() > 0 {
-		return fmt.Errorf("want at least one round and no arguments")
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; -h lists the flags", flags.Arg(0))
+	case *rounds < 1:
+		return fmt.Errorf("-rounds %d: want at least 1", *rounds)
 	}
 	kinds, err := choose(*peers)
 	if err != nil {
@@ -123,7 +127,11 @@ func choose(names string) ([]peer.Kind, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("no peer %q", name)
+			var known []string
+			for _, k := range peer.Kinds() {
+				known = append(known, k.Name)
+			}
+			return nil, fmt.Errorf("-peers: no peer %q; there are %s", name, strings.Join(known, ", "))
 		}
 	}
 	return kinds, nil

@@ -14,6 +14,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ import (
 )
 
 func main() {
-	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "volume:", err)
 		os.Exit(1)
 	}
@@ -57,7 +58,7 @@ func command(args []string, out, progress io.Writer) error {
 	}
 	switch {
 	case flags.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; -h lists the flags", flags.Arg(0))
 	case m.Subscribers < 1 || m.Subscribers > 1_000_000:
 		return fmt.Errorf("-subscribers %d: want 1 to 1,000,000", m.Subscribers)
 	case m.Days < 1 || *simulated < 1:

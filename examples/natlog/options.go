@@ -41,7 +41,7 @@ func parseOptions(c command, args []string, out io.Writer) (*options, error) {
 	o := &options{command: c.name}
 	set := flag.NewFlagSet("natlog "+c.name, flag.ContinueOnError)
 	o.define(set)
-	head := fmt.Sprintf("natlog %s: %s\n\nusage: natlog %s -journal DIR [flags] %s\n\nflags:\n", c.name, c.about, c.name, c.argument)
+	head := fmt.Sprintf("natlog %s: %s\n\nusage: natlog %s -journal DIR %s\n\nflags:\n", c.name, c.about, c.name, strings.TrimSpace("[flags] "+c.argument))
 	var rest []string
 	for {
 		if err := cli.Parse(set, args, out, head, ""); err != nil {
@@ -59,9 +59,9 @@ func parseOptions(c command, args []string, out io.Writer) (*options, error) {
 	}
 	switch {
 	case c.argument == "" && len(rest) > 0:
-		errs = append(errs, fmt.Errorf("natlog %s takes no argument, and %q is one", c.name, rest[0]))
+		errs = append(errs, fmt.Errorf("%s takes no argument, and %q is one", c.name, rest[0]))
 	case c.argument != "" && len(rest) != 1:
-		errs = append(errs, fmt.Errorf("natlog %s takes one argument, %s, and %d are given", c.name, c.argument, len(rest)))
+		errs = append(errs, fmt.Errorf("%s takes one argument, %s, and %d are given", c.name, c.argument, len(rest)))
 	case c.argument != "":
 		o.argument = rest[0]
 	}
@@ -70,6 +70,9 @@ func parseOptions(c command, args []string, out io.Writer) (*options, error) {
 	}
 	if !o.to.IsZero() && o.to.Before(o.from) {
 		errs = append(errs, errors.New("-to is before -from; exchange them"))
+	}
+	if o.last < 0 || o.most < 0 {
+		errs = append(errs, errors.New("-n and -most count: they must not be negative"))
 	}
 	if o.tolerance < 0 || o.guard < 0 {
 		errs = append(errs, errors.New("a duration is negative; write it as 2s or 2m"))

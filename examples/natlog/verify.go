@@ -44,7 +44,7 @@ func verify(_ context.Context, o *options, r *journal.Reader, out io.Writer) (in
 			return 0, err
 		}
 		for _, s := range all {
-			fmt.Fprintf(out, "%s: %d records that begin an interval, %d that end one, %d open, %d not yet in a segment\n", s.Journal, s.Begins, s.Ends, s.Open, s.Unsealed)
+			fmt.Fprintf(out, "%s: read %d records of logs, and segments with %d that begin an interval, %d that end one, %d open\n", s.Journal, s.Unsealed, s.Begins, s.Ends, s.Open)
 		}
 		switch n {
 		case 0:
