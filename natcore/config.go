@@ -23,7 +23,7 @@ type Config struct {
 	// Seed is the secret from which the engine draws block order, port choice
 	// and table hashes (RFC 6056 section 3.4 asks for 128 bits or more). It
 	// must not be all zero: fill it from crypto/rand. The same seed with the
-	// same packets and times gives the same translations.
+	// same packets, batches and times gives the same translations.
 	Seed [32]byte
 
 	// Pools are the external addresses. At least one; their addresses do not overlap. A pool that no rule names serves no new

@@ -36,8 +36,8 @@
 //	after each batch              ---> Drain: fragments that waited, ICMP errors to send
 //	a packet that is too large, or whose TTL is over ---> Reject
 //
-// Process takes a batch of both directions and keeps a shard locked while packets of
-// one shard follow each other; Outbound and Inbound are for one packet of realm 0.
+// Process takes a batch of both directions, locks each shard about once for it, and overlaps what its packets wait for: 64 packets at a time
+// are worth it. Packets of one subscriber keep their order. Outbound and Inbound are for one packet of realm 0.
 //
 // # State
 //

@@ -128,7 +128,7 @@ func (e *Engine) External(a netip.Addr) bool {
 	return c.own(mapping.Number4(a))
 }
 
-// Process translates a batch of packets of either direction, in order. It
+// Process translates a batch of packets of either direction. Those of one subscriber are translated in order. It
 // sets Verdict, Reason and Realm of each and rewrites its bytes in place.
 func (e *Engine) Process(batch []Packet, now time.Time) {
 	var c call

@@ -1,0 +1,115 @@
+package natcore_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/blocknat/blocknat/natcore"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// TestBatchesAreAsOneByOne: two engines alike get the same packets, one in batches, the other one by one, and do the same to each: known
+// and new sessions, answers, strangers, hairpinning, queries, garbage, connections that end and begin again, whatever comes between. With one shard
+// all packets keep their order; with several those of a subscriber do, and so who has the first block may differ: there each host's
+// first packets go ahead of the rest.
+func TestBatchesAreAsOneByOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		shards := rapid.SampledFrom([]int{1, 4}).Draw(t, "shards")
+		change := func(c *natcore.Config) { c.Shards = shards }
+		batched, single := newNAT(t, change), newNAT(t, change)
+		type spot struct {
+			kind kind
+			port int
+		}
+		externals := map[spot][]byte{} // the last packet out of a host's endpoint, as it left
+		now := began
+		send := func(packets []natcore.Packet) {
+			alone := make([]natcore.Packet, len(packets))
+			for i := range packets {
+				alone[i] = packets[i]
+				alone[i].Bytes = slices.Clone(packets[i].Bytes)
+			}
+			batched.Process(packets, now)
+			for i := range alone {
+				single.Process(alone[i:i+1], now)
+			}
+			for i := range packets {
+				require.Equal(t, alone[i], packets[i], "packet %d", i)
+			}
+		}
+		outbound := func(t *rapid.T, k kind) (natcore.Packet, spot) {
+			at := spot{k, rapid.IntRange(0, 39).Draw(t, "flow")}
+			host := hostA
+			if at.port%2 == 1 {
+				host = hostB
+			}
+			f := tcpFlags{
+				syn: rapid.Bool().Draw(t, "syn"), ack: rapid.Bool().Draw(t, "ack"), fin: rapid.IntRange(0, 9).Draw(t, "fin") == 0,
+				rst: rapid.IntRange(0, 9).Draw(t, "rst") == 0, seq: 1000 + uint32(rapid.IntRange(0, 1).Draw(t, "seq")),
+			}
+			if k != tcp {
+				f = tcpFlags{}
+			}
+			return natcore.Packet{Bytes: build(t, k, endpoint(host, 40000+at.port), endpoint(server1, 443), []byte("x"), f)}, at
+		}
+		for _, port := range []int{0, 1} { // both hosts have their blocks
+			host := hostA
+			if port == 1 {
+				host = hostB
+			}
+			for k := range kind(3) {
+				send([]natcore.Packet{{Bytes: build(t, k, endpoint(host, 40000+port), endpoint(server1, 443), nil, tcpFlags{syn: k == tcp})}})
+			}
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "batches") {
+			now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 5 * time.Minute}).Draw(t, "step"))
+			var packets []natcore.Packet
+			var spots []spot
+			clean := map[int]bool{}
+			for n := range rapid.SampledFrom([]int{1, 2, 8, 9, 40, 70}).Draw(t, "packets") {
+				clean[n] = true
+				k := kind(rapid.SampledFrom([]int{0, 0, 0, 1, 1, 2}).Draw(t, "kind"))
+				p, at := outbound(t, k)
+				switch left := externals[at]; rapid.IntRange(0, 9).Draw(t, "what") {
+				case 0, 1, 2: // an answer, or a stranger's
+					if left == nil || k == icmp {
+						break
+					}
+					seen := read(t, left)
+					from := seen.dst
+					if rapid.IntRange(0, 4).Draw(t, "stranger") == 0 {
+						from = endpoint(server2, 9)
+					}
+					p = natcore.Packet{Direction: natcore.Inbound, Bytes: build(t, k, from, seen.src, []byte("y"), tcpFlags{ack: true, syn: k == tcp && rapid.Bool().Draw(t, "its syn"), seq: 5000})}
+				case 3: // to another host's external endpoint
+					if left != nil && k == udp {
+						p = natcore.Packet{Bytes: build(t, udp, endpoint(hostA, 50000), read(t, left).src, []byte("z"), tcpFlags{})}
+					}
+				case 4:
+					clean[n] = false
+					p.Bytes[rapid.IntRange(0, len(p.Bytes)-1).Draw(t, "byte")] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
+				case 5:
+					p.Direction = natcore.Direction(rapid.IntRange(0, 2).Draw(t, "direction"))
+				case 6:
+					p.Flags = natcore.PartialChecksum
+				}
+				packets, spots = append(packets, p), append(spots, at)
+			}
+			send(packets)
+			for i, p := range packets {
+				if p.Direction == natcore.Outbound && p.Verdict == natcore.Forward && clean[i] {
+					externals[spots[i]] = p.Bytes
+				}
+			}
+			if rapid.Bool().Draw(t, "expire") {
+				batched.now, single.now = now, now
+				batched.expire()
+				single.expire()
+			}
+			require.NoError(t, batched.CheckInvariants())
+			require.Equal(t, single.Stats(), batched.Stats())
+		}
+	})
+}
