@@ -31,10 +31,10 @@ type block struct {
 	Block
 	ports [spaces]arrayRef // made when a space is first used
 	live  uint32           // mappings in it
-	seen  Tick             // its latest packet, but for up to seenStep
+	seen  Tick             // its latest packet, but for up to 4.1 s
 }
 
-// seenStep: a packet notes its time in its block only when the packet before came in an earlier step of 4,096 ticks, so that
+// seenShift: a packet notes its time in its block only when the packet before came in an earlier step of 4,096 ticks, so that
 // a busy session writes to its own record alone.
 const seenShift = 12
 
