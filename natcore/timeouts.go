@@ -120,7 +120,7 @@ func (t *Timeouts) class(space portblock.Space, remote mapping.Endpoint) uint8 {
 
 // SetTimeouts changes the idle times, of live sessions too: a session ends when it has been idle for the time that holds then. Zero
 // fields mean the default, as in Config; the errors are those of New, and then nothing has changed. A datagram that is
-// followed keeps its time. Where Ports changes, each shard's packets wait while its sessions are looked through, about 10 ms a million.
+// followed keeps its time. Where Ports changes, each shard's packets wait while its sessions are looked through.
 func (e *Engine) SetTimeouts(t Timeouts, now time.Time) error {
 	var f faults
 	given := t
