@@ -80,7 +80,7 @@
 //	                                              Blocks.MaxBlocks, quota, realm, pool
 //
 // A configuration changes all or nothing, while all packets wait; sessions go on that it still allows, and so do, until they end, those that it
-// does not. A snapshot has all but fragments, sessions of what is static, counters, and events that are not written.
+// does not. A snapshot has all but fragments, sessions of what is static, the counters of Stats, and events that are not written.
 //
 // # Invariants
 //
@@ -92,7 +92,7 @@
 //   - A refusal changes no state and has a reason; nothing that lives is evicted for something new (RFC 6888 REQ-11).
 //   - Checksums that were right stay right, wrong ones stay wrong.
 //   - Two datagrams that leave and may be fragmented have different identifications between the same addresses, for
-//     65,536 datagrams (RFC 6864); 256 KiB of counters serve for that. ICMP errors that wait for Drain take up to 1 MiB.
+//     65,536 datagrams (RFC 6864), and go on after Restore; 256 KiB of counters serve for that. ICMP errors that wait for Drain take up to 1 MiB.
 //   - A packet from outside makes no state, but for a fragment that waits and for sessions with a static endpoint: it is of a
 //     known session, or passes by a mapping's filtering, or is dropped. The internal host's answer makes the session.
 //   - A packet of a known session allocates no memory and calls no interface.

@@ -103,7 +103,7 @@ func build(cfg Config, now time.Time) (*Engine, error) {
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
 	e.mss = cfg.MSS
-	e.ids.init(cfg.KeepID, secrets.Uint64()^uint64(now.UnixNano()), secrets.Uint64())
+	e.ids.init(&cfg, uint64(now.UnixNano()))
 	e.initStatics(secrets, now)
 	return e, nil
 }

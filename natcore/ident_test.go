@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,55 @@ func TestRFC7857_17_Identifications(t *testing.T) {
 				_, _ = n.Outbound(bytes.Clone(other), n.now)
 			}
 		}
+	}
+}
+
+// TestRFC7857_17_IdentificationsAfterRestart: what an engine sends after a restart repeats no identification of what was sent before, whether
+// the snapshot is of that moment or older, also when one snapshot is restored twice, and with other pools than New had.
+//
+// Rows: 7857-17b.
+func TestRFC7857_17_IdentificationsAfterRestart(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		before, late int           // datagrams before and after the snapshot
+		away         time.Duration // from the snapshot to the restart
+	}{
+		{"at once", 16000, 0, 0},
+		{"a moment later", 16000, 0, time.Millisecond},
+		{"older", 8000, 8000, 20 * time.Second},
+		{"a minute older", 6000, 12000, time.Minute},
+	} {
+		n := newNAT(t, small(1024, 65535, 256))
+		var seen [1 << 16]bool
+		send := func(n *nat, times int) {
+			b := loose(build(t, udp, endpoint(hostA, 40000), endpoint(server1, 53), []byte("payload"), tcpFlags{}), 9)
+			p := make([]byte, len(b))
+			for i := range times {
+				copy(p, b)
+				verdict, why := n.Outbound(p, n.now)
+				require.Equal(t, natcore.Forward, verdict, why)
+				require.False(t, seen[idOf(p)], "%s: repeated after %d", c.name, i)
+				seen[idOf(p)] = true
+			}
+		}
+		send(n, c.before)
+		snapshot, cfg := n.AppendSnapshot(nil), n.Config()
+		send(n, c.late)
+		n.wait(c.away)
+		for range 2 {
+			var err error
+			n.Engine, err = natcore.Restore(cfg, snapshot, n.now)
+			require.NoError(t, err)
+			send(n, 5000)
+			n.wait(10 * time.Second)
+		}
+		// A configuration that keeps identifications goes with any snapshot, and the other way round.
+		cfg.KeepID = true
+		kept, err := natcore.Restore(cfg, snapshot, n.now)
+		require.NoError(t, err)
+		cfg.KeepID = false
+		_, err = natcore.Restore(cfg, kept.AppendSnapshot(nil), n.now)
+		require.NoError(t, err)
 	}
 }
 

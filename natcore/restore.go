@@ -86,6 +86,7 @@ func (r *reader) engine() {
 		}
 	}
 	r.portless()
+	r.identifications(e.began.UnixMilli() - clock)
 	if r.err == nil && r.at != len(r.b) {
 		r.bad("bytes are left over")
 	}

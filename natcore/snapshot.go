@@ -37,6 +37,8 @@ import (
 //	  sessions     each: number of the subscriber, space, internal port, scope, remote endpoint, state, class of timeouts,
 //	               times of the last packets out and in, and what TCP ends send next
 //	portless     sessions of protocols without ports, which end with the engine: header of answers, subscriber, begin
+//	identifications: begin of the engine (ns), and, behind their number in 3 bytes, the counters that are not 0, each:
+//	             how many are 0 since the one before, value
 //	checksum     4 bytes, big-endian: CRC-32C of everything before it
 //
 // Neither the seed nor the streams of random numbers are part of it: a secret does not go into a file, and a stream that is drawn
@@ -152,6 +154,7 @@ func (e *Engine) AppendSnapshot(dst []byte) []byte {
 		s.save(w, e)
 	}
 	e.statics.savePortless(w)
+	e.ids.save(w)
 	return binary.BigEndian.AppendUint32(w.b, crc32.Checksum(w.b[start:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
