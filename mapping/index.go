@@ -228,11 +228,14 @@ func (x *index) each(f func(*segment)) {
 
 // parts is the number of parts that a walk over the table may go by: places in the range of hashes, which
 // mean the same when segments split meanwhile.
-const parts = 1 << 31
+const (
+	partBits = 30 // so that an int of 32 bits holds their number
+	parts    = 1 << partBits
+)
 
 // part returns the segment that serves a part, and the first part behind those that it serves.
 func (x *index) part(n int) (s *segment, next int) {
-	s = x.door(uint64(n) << 33).seg
+	s = x.door(uint64(n) << (64 - partBits)).seg
 	size := parts >> s.depth
 	return s, n&^(size-1) + size
 }
