@@ -44,14 +44,14 @@ func sizes(all ...int) []int {
 // writing the packets costs, which is part of each figure. A ring of 256 packets is translated
 // at a time, so that iteration counts far below that mean nothing.
 func BenchmarkEstablished(b *testing.B) {
-	for _, flows := range sizes(1, 10_000, 1_000_000) {
-		for _, proto := range []string{"udp", "tcp"} {
-			w := workload.Uniform(seed, flows)
-			if proto == "tcp" {
-				w = workload.UniformTCP(seed, flows)
-			}
-			b.Run("proto="+proto, func(b *testing.B) {
-				fits := func(k *peer.Kind) bool { return k.TCP || proto != "tcp" }
+	for _, proto := range []string{"udp", "tcp"} {
+		b.Run("proto="+proto, func(b *testing.B) {
+			fits := func(k *peer.Kind) bool { return k.TCP || proto != "tcp" }
+			for _, flows := range sizes(1, 10_000, 1_000_000) {
+				w := workload.Uniform(seed, flows)
+				if proto == "tcp" {
+					w = workload.UniformTCP(seed, flows)
+				}
 				eachOf(b, fits, flows, func(b *testing.B, k peer.Kind) {
 					e, err := measure.Establish(k, w)
 					if err != nil {
@@ -64,8 +64,8 @@ func BenchmarkEstablished(b *testing.B) {
 						}
 					}
 				}, peer.None)
-			})
-		}
+			}
+		})
 	}
 }
 

@@ -50,8 +50,8 @@ type blocks struct {
 	none  Block
 }
 
-func (b *blocks) at(id BlockID) *block {
-	return &b.pages[id/blocksPerPage][id%blocksPerPage]
+func (x *blocks) at(id BlockID) *block {
+	return &x.pages[id/blocksPerPage][id%blocksPerPage]
 }
 
 // AddBlock enters a block without mappings and names it. It allocates no ports: that two blocks share none is for the caller to see to.

@@ -130,10 +130,10 @@ func (e *Engine) answerSYNs(now time.Time) {
 }
 
 // opened reports whether the internal end of a static mapping has opened a connection.
-func (s *statics) opened(ends synEnds) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.flows.Taken(mapping.Header{
+func (st *statics) opened(ends synEnds) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.flows.Taken(mapping.Header{
 		External: true, Src: ends.remote.Addr, SrcPort: ends.remote.Port, Dst: ends.external.Addr, DstPort: ends.external.Port, Proto: rewrite.ProtoTCP,
 	})
 }
