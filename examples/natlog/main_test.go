@@ -259,6 +259,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"who", "-journal", filepath.Join(a, "none"), "-at", "2026-05-01T12:00:00Z", "203.0.113.1:1"}, []string{"no such file", "-journal DIR names"}},
 		{[]string{"stats", "-journal", foreign}, []string{"no journal", foreign}},
 		{[]string{"stats", "-journal", a, "x"}, []string{"takes no argument"}},
+		{[]string{"tail", "-journal", a, "-n", "-1"}, []string{"-n", "must not be negative"}},
 		{[]string{"subscriber", "-journal", a, "x"}, []string{"add -id"}},
 		{[]string{"subscriber", "-journal", a, "10.0.0.1", "-from", "2026-05-02T00:00:00Z", "-to", "2026-05-01T00:00:00Z"}, []string{"exchange"}},
 		{[]string{"export", "-journal", a, "-format", "xml"}, []string{"choose json or csv"}},
