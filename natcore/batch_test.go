@@ -47,7 +47,10 @@ func (w *twins) one(in int) bool { return w.n(in) == 0 }
 func pick[T any](w *twins, values ...T) T { return values[w.n(len(values))] }
 
 // config draws a configuration in which the order of packets of different shards tells nothing.
-func (w *twins) config() natcore.Config {
+func (w *twins) config() natcore.Config { return w.configOf(w.n(4)) }
+
+// configOf is config with what the pools and rules are.
+func (w *twins) configOf(mode int) natcore.Config {
 	cfg := config(nil)
 	cfg.Shards = 1
 	cfg.Events = natcore.Events{Sessions: w.one(2), Bindings: w.one(2), Destinations: true}
@@ -59,7 +62,7 @@ func (w *twins) config() natcore.Config {
 	p := &cfg.Pools[0]
 	p.Filtering, p.Mapping = natcore.Behaviour(w.n(3)), natcore.Behaviour(w.n(3))
 	p.Blocks = portblock.Config{BlockSize: 16, Ports: portblock.RangeOf(1024, 1024+16*8-1), MaxBlocks: pick(w, 1, 3)}
-	switch w.n(4) {
+	switch mode {
 	case 0:
 		if w.one(2) {
 			p.Mapping = natcore.EndpointIndependent
@@ -213,6 +216,16 @@ func (w *twins) packet() natcore.Packet {
 	return p
 }
 
+// note remembers a packet that went on, for others to answer.
+func (w *twins) note(p natcore.Packet) {
+	switch {
+	case p.Verdict == natcore.Forward && p.Direction == natcore.Outbound:
+		w.left = append(w.left, p)
+	case p.Verdict == natcore.Hairpin || p.Verdict == natcore.Forward:
+		w.arrived = append(w.arrived, p)
+	}
+}
+
 // batch puts a batch through both engines and compares what became of it.
 func (w *twins) batch(size int) {
 	var packets []natcore.Packet
@@ -229,12 +242,7 @@ func (w *twins) batch(size int) {
 			w.each.Process(one, w.each.now)
 		}
 		want = append(want, one[0])
-		switch d := one[0]; {
-		case d.Verdict == natcore.Forward && d.Direction == natcore.Outbound:
-			w.left = append(w.left, d)
-		case d.Verdict == natcore.Hairpin || d.Verdict == natcore.Forward:
-			w.arrived = append(w.arrived, d)
-		}
+		w.note(one[0])
 	}
 	given := make([][]byte, size)
 	for i := range packets {
