@@ -136,3 +136,31 @@ func (w *twins) disturb(e *natcore.Engine, now time.Time) {
 		e.Drain(nil)
 	}
 }
+
+// TestRefusedHairpinsAtOnce: what is noted of a host whose hairpinning packets arrive nowhere is read under the lock of its own shard,
+// while other callers bring new hosts of that shard.
+func TestRefusedHairpinsAtOnce(t *testing.T) {
+	n := newNAT(t, func(c *natcore.Config) {
+		c.Shards, c.Events = 2, natcore.Events{}
+		c.Pools[0].Filtering = natcore.AddressAndPortDependent
+	})
+	var externals []netip.AddrPort
+	for i := range 8 { // in both shards
+		externals = append(externals, n.out(t, udp, endpoint(host(200+i), 4000), s1p1))
+	}
+	var callers sync.WaitGroup
+	for g := range 4 {
+		callers.Go(func() {
+			for i := range 300 {
+				src := endpoint(host(2+g*40+i%40), 5000+i)
+				to := build(t, udp, src, externals[i%len(externals)], nil, tcpFlags{})
+				if verdict, why := n.Outbound(to, n.now); verdict != natcore.Drop || why != natcore.ReasonFiltered {
+					t.Errorf("%v: %v", verdict, why)
+				}
+				n.try(t, udp, src, s1p1)
+			}
+		})
+	}
+	callers.Wait()
+	check(t, n)
+}

@@ -139,10 +139,11 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	if why = e.mayOpen(s, o); why != ReasonNone {
 		return external, false, why
 	}
-	if why := c.refusedThere(h, o.space); why != ReasonNone {
+	why = c.refusedThere(h, o.space)
+	c.lock(s) // also to say why: the look there may have locked another
+	if why != ReasonNone {
 		return external, false, why
 	}
-	c.lock(s)
 	if external, why = c.mapped(s, o.key, o.space, o.internal, o.scope, o.remote); why != ReasonNone {
 		return external, false, why
 	}
