@@ -105,7 +105,7 @@ type PoolConfig struct {
 	// ID is the pool's number in records (RFC 8158, natPoolId). Default: 1 + its place in Config.Pools.
 	ID uint32
 	// Addresses are the external addresses: any mix of prefixes, ranges and single addresses (RFC 6888 REQ-3), as
-	// alloc.ParseRanges reads them. IPv4 only. At least one. All of a prefix is used, its first and last address too.
+	// alloc.ParseRanges reads them. IPv4 unicast only. At least one. All of a prefix is used, its first and last address too.
 	Addresses []alloc.Range
 	// Exclude are addresses out of those that are never used.
 	Exclude []alloc.Range

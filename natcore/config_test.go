@@ -112,6 +112,23 @@ func TestRuleProtocols(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestPoolAddressesAreUnicast: a range that touches what is nobody's address is a fault, its neighbours are none.
+func TestPoolAddressesAreUnicast(t *testing.T) {
+	for text, fault := range map[string]bool{
+		"0.0.0.0-1.0.0.0": true, "0.255.255.255": true, "1.0.0.0-1.0.0.3": false,
+		"126.255.255.255": false, "126.255.255.255-127.0.0.0": true, "127.0.0.1": true, "126.255.255.254-128.0.0.1": true, "128.0.0.0": false,
+		"223.255.255.255": false, "223.255.255.255-224.0.0.0": true, "239.255.255.255": true, "240.0.0.0": false, "255.255.255.254": false, "255.255.255.255": true,
+	} {
+		cfg := config(logging.Discard)
+		cfg.Pools[0].Addresses = alloc.MustParseRanges(text)
+		_, err := natcore.New(cfg, began)
+		require.Equal(t, fault, err != nil, "%s: %v", text, err)
+		if fault {
+			require.Contains(t, faultsOf(t, err), "Pools[0].Addresses[0]", text)
+		}
+	}
+}
+
 // TestConfigFaultsTogether: all faults come at once, with field, value and rule in the text.
 func TestConfigFaultsTogether(t *testing.T) {
 	cfg := natcore.Config{

@@ -22,7 +22,7 @@ func anyConfig(r *rand.Rand) (change func(*natcore.Config), first, last uint16) 
 	return func(c *natcore.Config) {
 		c.Shards = oneOf(r, 1, 2, 256)
 		p := &c.Pools[0]
-		p.Addresses = alloc.MustParseRanges(oneOf(r, "203.0.113.5", "203.0.113.0-203.0.113.3", "255.255.255.255", "0.0.0.0-0.0.0.1"))
+		p.Addresses = alloc.MustParseRanges(oneOf(r, "203.0.113.5", "203.0.113.0-203.0.113.3", "255.255.255.254", "1.0.0.0-1.0.0.1"))
 		if p.Addresses[0].First() != p.Addresses[0].Last() && r.IntN(2) == 0 {
 			p.Exclude = alloc.MustParseRanges(p.Addresses[0].First().String())
 		}

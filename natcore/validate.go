@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -161,6 +162,8 @@ func (c *Config) completePools(f *faults) {
 		for j, r := range p.Addresses {
 			if !r.IsValid() || !r.First().Is4() {
 				f.add(field(fmt.Sprintf("Addresses[%d]", j)), r, "must be IPv4 addresses")
+			} else if s := nobodys(r); s.IsValid() {
+				f.add(field(fmt.Sprintf("Addresses[%d]", j)), r, fmt.Sprintf("must not have addresses of %v: no host answers to them (RFC 1122 section 3.2.1.3)", s))
 			}
 		}
 		if p.Mapping > AddressAndPortDependent {
@@ -194,6 +197,19 @@ func (c *Config) completePools(f *faults) {
 			p.Blocks.OrderKey = key
 		}
 	}
+}
+
+// nobodys returns the block of addresses, of those that no packet on a network may have as its source, that a range shares, or the zero prefix.
+func nobodys(r alloc.Range) netip.Prefix {
+	for _, s := range [...]netip.Prefix{
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 8), netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8),
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{224}), 4), netip.PrefixFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 32),
+	} {
+		if s.Contains(r.First()) || s.Contains(r.Last()) || r.First().Less(s.Addr()) && s.Addr().Less(r.Last()) {
+			return s
+		}
+	}
+	return netip.Prefix{}
 }
 
 // maxClassBits bounds the classes of remotes: a mapping keeps its class in 16 bits.
