@@ -142,22 +142,25 @@ func (w *twins) disturb(e *natcore.Engine, now time.Time) {
 func TestRefusedHairpinsAtOnce(t *testing.T) {
 	n := newNAT(t, func(c *natcore.Config) {
 		c.Shards, c.Events = 2, natcore.Events{}
-		c.Pools[0].Filtering = natcore.AddressAndPortDependent
 	})
 	var externals []netip.AddrPort
 	for i := range 8 { // in both shards
-		externals = append(externals, n.out(t, udp, endpoint(host(200+i), 4000), s1p1))
+		e := n.out(t, udp, endpoint(host(200+i), 4000), s1p1)
+		externals = append(externals, endpoint(e.Addr(), int(e.Port()^1))) // of the same block, and nobody's
 	}
 	var callers sync.WaitGroup
 	for g := range 4 {
 		callers.Go(func() {
 			for i := range 300 {
+				now := n.now.Add(time.Duration(i) * time.Millisecond) // each packet advances its shard's clock
 				src := endpoint(host(2+g*40+i%40), 5000+i)
-				to := build(t, udp, src, externals[i%len(externals)], nil, tcpFlags{})
-				if verdict, why := n.Outbound(to, n.now); verdict != natcore.Drop || why != natcore.ReasonFiltered {
+				verdict, why := n.Outbound(build(t, udp, src, externals[i%len(externals)], nil, tcpFlags{}), now)
+				if verdict != natcore.Drop || why != natcore.ReasonNoMapping {
 					t.Errorf("%v: %v", verdict, why)
 				}
-				n.try(t, udp, src, s1p1)
+				if g < 2 {
+					_, _ = n.Outbound(build(t, udp, src, s1p1, nil, tcpFlags{}), now)
+				}
 			}
 		})
 	}
