@@ -23,7 +23,7 @@ import (
 // params is what the elements of a message must hold, among other things.
 func params(r logging.Record) map[string]map[string]string {
 	draft := map[logging.Kind]string{
-		logging.BlockAllocated: "nprng", logging.BlockReleased: "nprng", logging.SessionCreated: "nsess", logging.SessionDeleted: "nsess",
+		logging.BlockAllocated: "nprng", logging.BlockReleased: "nprng", logging.StaticAdded: "nprng", logging.StaticRemoved: "nprng", logging.SessionCreated: "nsess", logging.SessionDeleted: "nsess",
 		logging.MappingCreated: "napmap", logging.MappingDeleted: "napmap", logging.AddressBound: "namap", logging.AddressUnbound: "namap",
 	}[r.Kind]
 	out := map[string]map[string]string{"blocknat@32473": {"kind": r.Kind.String(), "pool": r.Pool}}
@@ -55,7 +55,7 @@ func params(r logging.Record) map[string]map[string]string {
 
 // msgids are those of draft-ietf-behave-syslog-nat-logging; other kinds have their own name.
 var msgids = map[logging.Kind]string{
-	logging.BlockAllocated: "PTADD", logging.BlockReleased: "PTDEL", logging.SessionCreated: "SADD", logging.SessionDeleted: "SDEL",
+	logging.BlockAllocated: "PTADD", logging.BlockReleased: "PTDEL", logging.StaticAdded: "PTADD", logging.StaticRemoved: "PTDEL", logging.SessionCreated: "SADD", logging.SessionDeleted: "SDEL",
 	logging.MappingCreated: "APMADD", logging.MappingDeleted: "APMDEL", logging.AddressBound: "AMADD", logging.AddressUnbound: "AMDEL",
 }
 

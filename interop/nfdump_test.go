@@ -83,7 +83,7 @@ func TestNfdump(t *testing.T) {
 				}
 			}
 			if version == ipfix.NetFlow9 {
-				require.Equal(t, 8, blocks)
+				require.Equal(t, 10, blocks)
 			}
 		})
 	}

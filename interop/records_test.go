@@ -84,9 +84,9 @@ func expected(r logging.Record) []elements {
 	}
 	each := false // one data record for each protocol
 	switch r.Kind {
-	case logging.BlockAllocated, logging.BlockReleased:
+	case logging.BlockAllocated, logging.BlockReleased, logging.StaticAdded, logging.StaticRemoved:
 		event(16)
-		if r.Kind == logging.BlockReleased {
+		if r.Kind == logging.BlockReleased || r.Kind == logging.StaticRemoved {
 			event(17)
 		}
 		who()

@@ -39,6 +39,8 @@ var cefNames = [kindEnd]string{
 	ThresholdHigh:      "High threshold reached",
 	ThresholdLow:       "Low threshold reached",
 	ConfigEpoch:        "Configuration changed",
+	StaticAdded:        "Static mapping added",
+	StaticRemoved:      "Static mapping removed",
 }
 
 // AppendRecord appends r and a line feed to dst.

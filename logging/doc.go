@@ -39,6 +39,10 @@
 // time, during which a released block rests, at most one subscriber fits (RFC
 // 7768 section 3). Verify finds where records break that.
 //
+// Static mappings are intervals of a kind of their own, which neither end those of
+// blocks nor are ended by them. At a port of theirs inside a block the answer is
+// theirs alone (Shadowed); the servers that share an endpoint are all named.
+//
 // # Promises
 //
 // An accepted record is not lost within what its log promises: Memory, Index and

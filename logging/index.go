@@ -81,6 +81,8 @@ func (k Kind) opening() (Kind, bool) {
 		return SessionCreated, true
 	case MappingCreated, MappingDeleted:
 		return MappingCreated, true
+	case StaticAdded, StaticRemoved:
+		return StaticAdded, true
 	}
 	return 0, false
 }

@@ -8,8 +8,8 @@ import (
 // An Interval is what the records of one block, mapping or session say
 // together: who held which external ports from when to when.
 type Interval struct {
-	// Kind is the kind that began it: BlockAllocated, MappingCreated or
-	// SessionCreated, or ConfigEpoch where a Resolver computed it.
+	// Kind is the kind that began it: BlockAllocated, MappingCreated,
+	// SessionCreated or StaticAdded, or ConfigEpoch where a Resolver computed it.
 	Kind Kind
 	// Open means that no release was recorded; To is then 0.
 	Open bool
@@ -78,6 +78,8 @@ const (
 	Recorded Source = iota + 1
 	// Computed means the formula of a configuration epoch (see Index.Resolve).
 	Computed
+	// Static means records of a static mapping.
+	Static
 )
 
 // String returns the source's name.
@@ -87,6 +89,8 @@ func (s Source) String() string {
 		return "recorded"
 	case Computed:
 		return "computed"
+	case Static:
+		return "static"
 	}
 	return "unknown"
 }

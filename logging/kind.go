@@ -43,6 +43,14 @@ const (
 	// ConfigEpoch reports the configuration that holds from Time on, in
 	// Detail (RFC 7422 section 3).
 	ConfigEpoch
+	// StaticAdded and StaticRemoved report that an external endpoint, a range
+	// of ports or a whole address leads to Subscriber by the configuration.
+	// They are written before the mapping takes effect and after it has
+	// ended, one for each external address and each of several servers.
+	// Pool is then the mapping's name. The ports may lie inside a block of another
+	// subscriber, who does not get them meanwhile.
+	StaticAdded
+	StaticRemoved
 
 	kindEnd
 )
@@ -63,6 +71,8 @@ var kindNames = [kindEnd]string{
 	ThresholdHigh:      "threshold-high",
 	ThresholdLow:       "threshold-low",
 	ConfigEpoch:        "config-epoch",
+	StaticAdded:        "static-added",
+	StaticRemoved:      "static-removed",
 }
 
 // Valid reports whether k is one of the kinds above.
@@ -96,12 +106,16 @@ func (k Kind) closing() (Kind, bool) {
 		return MappingDeleted, true
 	case AddressBound:
 		return AddressUnbound, true
+	case StaticAdded:
+		return StaticRemoved, true
 	}
 	return 0, false
 }
 
 // hasPorts reports whether records of kind k have external ports.
-func (k Kind) hasPorts() bool { return k >= BlockAllocated && k <= MappingDeleted }
+func (k Kind) hasPorts() bool {
+	return k >= BlockAllocated && k <= MappingDeleted || k == StaticAdded || k == StaticRemoved
+}
 
 // A Reason says why a record's event happened; None where the kind says it all.
 type Reason uint8

@@ -70,7 +70,7 @@ type Record struct {
 	SubscriberID string
 	// Realm and ExternalRealm name the routing realms of both sides.
 	Realm, ExternalRealm string
-	// Host is the machine and Pool the pool's name.
+	// Host is the machine and Pool the pool's name, or the static mapping's.
 	Host, Pool string
 	// Detail is a ConfigEpoch's configuration as text, or a remark.
 	Detail string
@@ -165,6 +165,17 @@ func (r *Record) fault() (field, rule string) {
 			return "Protocol", "must be the IP protocol number"
 		case r.First != r.Last:
 			return "Last", "must be First"
+		}
+	case StaticAdded, StaticRemoved:
+		switch {
+		case !r.External.IsValid():
+			return "External", "must be set"
+		case !named:
+			return "Subscriber", "or SubscriberID must be set"
+		case r.Protocol == 0 && r.Spaces == 0:
+			return "Spaces", "or Protocol must be set"
+		case r.Kind == StaticRemoved && r.Allocated > r.Time:
+			return "Allocated", "must not be after Time"
 		}
 	case AddressBound, AddressUnbound:
 		switch {

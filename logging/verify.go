@@ -50,7 +50,8 @@ func (v *Interval) who() string {
 // realm, address and port, a port space and a class, and overlap or lie closer
 // than guard, in the order of external address, then of the later one's
 // beginning. Sessions and mappings of one holder may share a port and are no
-// conflict.
+// conflict, nor are the servers of one static mapping. A static mapping inside a
+// block is none either: the two are of different kinds.
 func (x *Index) Verify(guard time.Duration) []Conflict {
 	g := Millis(max(0, guard+time.Millisecond-1) / time.Millisecond)
 	x.mu.RLock()
@@ -124,6 +125,10 @@ func common(a, b *Interval) (first, last uint16, ok bool) {
 		return 0, 0, false
 	}
 	if a.Kind != BlockAllocated && a.Subscriber == b.Subscriber && a.SubscriberID == b.SubscriberID && a.Internal == b.Internal {
+		return 0, 0, false
+	}
+	if a.Kind == StaticAdded && (a.Pool == b.Pool && a.Host == b.Host && a.Instance == b.Instance ||
+		a.Protocol != b.Protocol && a.Protocol != 0 && b.Protocol != 0) {
 		return 0, 0, false
 	}
 	lo, hi := max(a.First, b.First), min(a.Last, b.Last)

@@ -18,6 +18,13 @@ func (x *Index) Who(q Query) []Candidate {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	out := x.computed(x.recorded(&q, t, tol), &q, t, tol)
+	var statics []Interval
+	for i := range out {
+		if out[i].Kind == StaticAdded {
+			statics = append(statics, out[i].Interval)
+		}
+	}
+	out = slices.DeleteFunc(out, func(c Candidate) bool { return Shadowed(&q, &c.Interval, statics) })
 	slices.SortStableFunc(out, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.From, b.From))
 	})
@@ -47,7 +54,7 @@ func (x *Index) recorded(q *Query, t, tol Millis) []Candidate {
 	out := make([]Candidate, len(ids))
 	for i, n := range ids {
 		v := &x.ivs[n]
-		out[i] = Candidate{v.Interval, v.certainty(t, tol), Recorded}
+		out[i] = Candidate{v.Interval, v.certainty(t, tol), SourceOf(v.Kind)}
 	}
 	return out
 }
@@ -66,7 +73,8 @@ func (e *entry) matches(q *Query) bool {
 		!q.AnyPort && !e.HasPort(q.Port),
 		q.Spaces != 0 && e.Spaces&q.Spaces == 0,
 		q.ByRealm && e.ExternalRealm != q.ExternalRealm,
-		q.ByClass && e.Class != q.Class:
+		q.ByClass && e.Class != q.Class && e.Kind != StaticAdded,
+		e.Kind == StaticAdded && e.Spaces == 0 && !q.AnyPort:
 		return false
 	}
 	return true

@@ -9,16 +9,20 @@ import (
 )
 
 // Stop drops all packets from now on, with ReasonStopped, and keeps all state: for a snapshot that nothing comes
-// after. When it returns no packet changes anything any more. It cannot be undone.
+// after. When it returns no packet changes anything any more. It cannot be undone. The log gets the end of static mappings, which
+// Restore records again.
 func (e *Engine) Stop() {
 	unlock := e.lockAll()
 	e.stopped.Store(true)
 	unlock()
+	e.sweep.mu.Lock()
+	defer e.sweep.mu.Unlock()
+	_ = e.stopTraces() // what is refused is offered again by Close and Expire
 }
 
 // CloseError says that the log does not take all records of a Close yet.
 type CloseError struct {
-	// Pending is the number of blocks whose release is not recorded.
+	// Pending is the number of blocks and static mappings whose release is not recorded.
 	Pending int
 	// Err is what the log said last.
 	Err error
@@ -26,13 +30,13 @@ type CloseError struct {
 
 // Error implements error.
 func (c *CloseError) Error() string {
-	return fmt.Sprintf("natcore: %d blocks without a release record, call Close again: %v", c.Pending, c.Err)
+	return fmt.Sprintf("natcore: %d blocks or static mappings without a release record, call Close again: %v", c.Pending, c.Err)
 }
 
 // Unwrap returns what the log said.
 func (c *CloseError) Unwrap() error { return c.Err }
 
-// Close ends all sessions and mappings and releases all blocks, each with a record whose reason is ReasonShutdown. Packets
+// Close ends all sessions and mappings and releases all blocks and static mappings, each with a record whose reason is ReasonShutdown. Packets
 // are dropped from now on, with ReasonStopped. Where the log refuses, the error is a *CloseError: a further
 // call goes on with what is left, and so does Expire. Under the policy CountLoss refused records are counted in Stats.RecordsLost.
 //
@@ -71,6 +75,10 @@ func (e *Engine) Close(now time.Time) error {
 		left.Pending += len(s.pending)
 		s.grants.Unlock()
 		e.writeAll(s)
+	}
+	if err := e.stopTraces(); err != nil {
+		left.Err = err
+		left.Pending += e.statics.traces.waiting()
 	}
 	if left.Pending > 0 {
 		return left

@@ -236,9 +236,10 @@ type Limits struct {
 type LogPolicy uint8
 
 const (
-	// RefuseBlocks: a block whose record is refused is not used, and packets that need it are dropped with ReasonLogRefused.
+	// RefuseBlocks: a block whose record is refused is not used, and packets that need it are dropped with ReasonLogRefused. A static mapping whose record is refused
+	// is not added, with an error of New, AddStatic or SetServers.
 	RefuseBlocks LogPolicy = iota
-	// CountLoss: the block is used all the same and the loss is counted in Stats.RecordsLost.
+	// CountLoss: the block or the static mapping is used all the same and the loss is counted in Stats.RecordsLost.
 	CountLoss
 )
 

@@ -64,9 +64,12 @@
 // apart from the dynamic ones, so that neither kind takes room from the other. A port of Sources serves one first end in each realm, and rests for 120 s.
 //
 // A session without ports (Config.Protocols) is recorded when it begins and when it ends, with its remote address: nothing else tells hosts
-// apart that share an external address. Sessions of static mappings and peerings have no records, as the configuration
-// says whose they are. It goes before the log: the record of a block names all of its ports, also a static one among them, which the
-// block's subscriber never gets. Static ports outside PoolConfig.Blocks.Ports (up to 1023, by default) are in no block.
+// apart that share an external address. Sessions of static mappings and peerings have no records. A static mapping itself has: StaticAdded before it takes
+// effect, StaticRemoved when nothing is translated by it any more, one for each external address and each server, inbound-only ones
+// too. The record of a block names all of its ports, also a static one among them, which the block's subscriber never gets: the query
+// (logging.Index, logging/journal) answers such a port with the static mapping, so that the records alone tell whose it was. Of
+// several servers it names all. A mapping that the log refuses is not added (LogPolicy). The end of one that the log refuses is offered again
+// by Expire with the time that it had. Static ports outside PoolConfig.Blocks.Ports (up to 1023, by default) are in no block.
 //
 // # Bounds and changes
 //

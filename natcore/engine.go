@@ -49,13 +49,16 @@ type Engine struct {
 
 // New returns an engine with the configuration, or all faults of the
 // configuration at once: errors of type *FieldError under errors.Join. The engine's clock starts at now.
-// With deterministic maps it records their parameters first, and fails when the log refuses them.
+// With deterministic maps it records their parameters first, then the static mappings, and fails when the log refuses them.
 func New(cfg Config, now time.Time) (*Engine, error) {
 	e, err := build(cfg, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := e.recordEpochs(now); err != nil {
+		return nil, err
+	}
+	if err := e.traceStatics(e.statics.list(), logging.ReasonAdmin, now); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -38,6 +38,9 @@ func Restore(cfg Config, snapshot []byte, now time.Time) (*Engine, error) {
 	if err := e.recordEpochs(now); err != nil {
 		return nil, err
 	}
+	if err := e.traceStatics(e.statics.list(), logging.ReasonRestart, e.advance(now)); err != nil {
+		return nil, err
+	}
 	e.recordRestart(e.advance(now))
 	return e, nil
 }

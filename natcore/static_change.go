@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 )
 
@@ -77,12 +78,13 @@ func (e *Engine) initStatics(secrets *rand.ChaCha8, now time.Time) {
 func (e *Engine) expireStatics(now time.Time) (round bool) {
 	if round = e.statics.expire(now, sweepStep); round {
 		e.finishPortless(now)
+		e.expireTraces(now)
 	}
 	return round
 }
 
 // AddStatic adds static mappings while packets flow: all of them, or none. The error tells all faults at once, as that
-// of New, or is a *ConflictError.
+// of New, is a *ConflictError, or says that the log refuses the records of the mappings (LogPolicy): they are written before anything takes effect.
 func (e *Engine) AddStatic(add []Static, how OnConflict, now time.Time) error {
 	st := &e.statics
 	st.change.Lock()
@@ -127,11 +129,18 @@ func (e *Engine) AddStatic(add []Static, how OnConflict, now time.Time) error {
 	next := st.rebuild(e, all)
 	old := st.reserved.Swap(next)
 	conflicts := e.reserve(fresh, now)
-	if how == RefuseConflicts && len(conflicts) > 0 {
+	undo := func() {
 		st.reserved.Store(old)
 		e.reserve(fresh, now)
 		st.rebuild(e, statics) // the order of shared source addresses is as it was
+	}
+	if how == RefuseConflicts && len(conflicts) > 0 {
+		undo()
 		return &ConflictError{conflicts}
+	}
+	if err := e.traceStatics(fresh, logging.ReasonAdmin, now); err != nil {
+		undo()
+		return err
 	}
 	if how == RetireConflicts {
 		e.retire(next, fresh, true)
@@ -164,18 +173,20 @@ func (e *Engine) RemoveStatic(name string, now time.Time) bool {
 	st.end(func(w *mapping.Flow) bool { return w.Owner == gone.id }, now)
 	delete(st.owners, gone.id) // a packet that still has the old index opens nothing any more
 	st.mu.Unlock()
+	_ = e.endTraces(func(t *trace) bool { return t.static.id == gone.id }, logging.ReasonAdmin, now) // what is refused is offered again
 	st.reserved.Store(next)
 	e.reserve([]*static{gone}, now)
 	return true
 }
 
 // SetServers replaces the servers of a static mapping that has some. Sessions of servers that are no longer among them go on; new
-// ones go to those that are. The error is that of New, or says that there is no such mapping.
+// ones go to those that are. The error is that of New, says that there is no such mapping, or that the log refuses the records
+// of further servers. What is recorded of a server that is gone ends when Expire finds no session of it.
 func (e *Engine) SetServers(name string, servers []Server, now time.Time) error {
 	st := &e.statics
 	st.change.Lock()
 	defer st.change.Unlock()
-	e.advance(now)
+	now = e.advance(now)
 	statics := slices.Clone(st.list())
 	i := slices.IndexFunc(statics, func(s *static) bool { return s.cfg.Name == name })
 	if i < 0 || len(statics[i].servers) == 0 {
@@ -191,16 +202,22 @@ func (e *Engine) SetServers(name string, servers []Server, now time.Time) error 
 	if err := errors.Join(f...); err != nil {
 		return err
 	}
+	traced := *statics[i]
+	traced.cfg = cfg
+	traced.setServers(cfg.Servers)
+	if err := e.replaceTraces(&traced, now); err != nil {
+		return err
+	}
 	st.mu.Lock()
 	changed := *statics[i]
-	changed.cfg = cfg
-	changed.setServers(cfg.Servers)
+	changed.cfg, changed.servers = cfg, traced.servers
 	st.owners[changed.id] = &changed
 	st.mu.Unlock()
 	statics[i] = &changed
 	next := st.rebuild(e, statics)
 	st.reserved.Store(next)
 	st.index.Store(next)
+	e.leaveTraces(&changed)
 	return nil
 }
 

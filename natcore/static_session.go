@@ -35,6 +35,8 @@ type statics struct {
 	made     uint64
 	scratch  []mapping.Flow
 	others   others
+
+	traces traces // has a lock of its own
 }
 
 // Notes of flows: what they hold.

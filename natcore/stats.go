@@ -18,7 +18,7 @@ type Stats struct {
 	Subscribers uint64
 	// BlocksAllocated and BlocksReleased since the start.
 	BlocksAllocated, BlocksReleased uint64
-	// ReleasesPending are blocks whose release record the log has not accepted yet.
+	// ReleasesPending are blocks and static mappings whose release record the log has not accepted yet.
 	ReleasesPending uint64
 	// RecordsRefused by the log, and RecordsLost under the policy CountLoss.
 	RecordsRefused, RecordsLost uint64
@@ -88,6 +88,11 @@ func (e *Engine) Stats() Stats {
 	e.statics.mu.Lock()
 	t.StaticSessions, t.StaticSessionsCreated = uint64(e.statics.flows.Len()), e.statics.made
 	e.statics.mu.Unlock()
+	tr := &e.statics.traces
+	tr.mu.Lock()
+	t.ReleasesPending += uint64(len(tr.ending))
+	t.RecordsRefused, t.RecordsLost = t.RecordsRefused+tr.refused, t.RecordsLost+tr.lost
+	tr.mu.Unlock()
 	e.frags.mu.Lock()
 	t.Datagrams = uint64(len(e.frags.byID))
 	for _, d := range e.frags.byID {

@@ -116,6 +116,34 @@ func TestWho(t *testing.T) {
 	}
 }
 
+// TestStatic: a port that a static mapping has inside a block is the mapping's, for its protocol alone, and says so.
+func TestStatic(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a")
+	j, err := journal.Open(dir, journal.Config{})
+	require.NoError(t, err)
+	static := block(logging.StaticAdded, "cgn-a", "100.64.0.9", "203.0.113.1", 1080, 0, 0)
+	static.Last, static.Spaces, static.Protocol, static.Pool, static.Allocated = 1080, logging.TCP, 6, "web", 0
+	for _, r := range []logging.Record{block(logging.BlockAllocated, "cgn-a", "100.64.0.1", "203.0.113.1", 1024, -time.Hour, 0), static} {
+		require.NoError(t, j.Append(&r))
+	}
+	require.NoError(t, j.Close())
+	for _, c := range []struct{ at, protocol, port, subscriber, source string }{
+		{"2026-05-01T11:30:00Z", "tcp", "1080", "100.64.0.1", "recorded"},
+		{"2026-05-01T12:30:00Z", "tcp", "1080", "100.64.0.9", "static"},
+		{"2026-05-01T12:30:00Z", "udp", "1080", "100.64.0.1", "recorded"},
+		{"2026-05-01T12:30:00Z", "tcp", "1081", "100.64.0.1", "recorded"},
+	} {
+		code, out, errs := natlog(t, "who", "-journal", dir, "-json", "-proto", c.protocol, "-at", c.at, "203.0.113.1:"+c.port)
+		require.Zero(t, code, errs)
+		require.Equal(t, 1, strings.Count(out, "\n"), out)
+		var got candidate
+		require.NoError(t, json.Unmarshal([]byte(out), &got))
+		require.Equal(t, []string{c.subscriber, c.source}, []string{got.Subscriber, got.Source})
+	}
+	code, out, errs := natlog(t, "verify", "-journal", dir)
+	require.Zero(t, code, out+errs)
+}
+
 func TestSubscriber(t *testing.T) {
 	a, b := fill(t)
 	code, out, _ := natlog(t, "subscriber", "-journal", a, "100.64.0.1", "-journal", b)

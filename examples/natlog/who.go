@@ -70,7 +70,11 @@ func writeCandidate(out io.Writer, c *journal.Candidate, what string, at logging
 	row("certainty", "%s", certainty(c, at))
 	row("source", "%s", sourceOf(c))
 	if v.Pool != "" {
-		row("pool", "%s", v.Pool)
+		if c.Source == logging.Static {
+			row("mapping", "%s", v.Pool)
+		} else {
+			row("pool", "%s", v.Pool)
+		}
 	}
 	if v.Host != "" {
 		row("host", "%s, epoch %d", v.Host, v.Epoch)
@@ -130,7 +134,7 @@ func certainty(c *journal.Candidate, at logging.Millis) string {
 		logging.Edge:   "edge: the interval covers the time but not all of the tolerance around it",
 		logging.Near:   "near: the interval lies within the tolerance only",
 	}[c.Certainty]
-	if c.Assumed(at) && c.Source == logging.Recorded {
+	if c.Assumed(at) && c.Source != logging.Computed {
 		text += "; that it was still held then is assumed"
 	}
 	return text
@@ -140,6 +144,8 @@ func sourceOf(c *journal.Candidate) string {
 	switch {
 	case c.Source == logging.Computed:
 		return "computed from the configuration of that time"
+	case c.Source == logging.Static:
+		return "records of a static mapping"
 	case c.Kind == logging.BlockAllocated:
 		return "records of a block"
 	case c.Kind == logging.MappingCreated:
@@ -197,7 +203,7 @@ func intervalOf(v *logging.Interval, h *journal.Holding) interval {
 func candidateOf(c *journal.Candidate, at logging.Millis) candidate {
 	return candidate{
 		holder(&c.Interval), c.Realm, intervalOf(&c.Interval, &c.Holding), c.Certainty.String(),
-		c.Assumed(at) && c.Source == logging.Recorded, c.Source.String(),
+		c.Assumed(at) && c.Source != logging.Computed, c.Source.String(),
 	}
 }
 

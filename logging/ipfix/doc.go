@@ -20,6 +20,7 @@
 //	PortsExhausted                12         323 230 225 4, one data record a protocol
 //	QuotaExceeded                 13         323 230 466, limit 471 to 475, and 8 for 3 and 5
 //	AddressBound, AddressUnbound  14, 15     323 230 8 225
+//	StaticAdded, StaticRemoved    as BlockAllocated, -Released
 //	BlockAllocated, -Released     16, 17     323 230 8 225 361 362
 //	ThresholdHigh, -Low           18         323 230 467, mark 476 to 481, and 283 or 8
 //

@@ -100,9 +100,9 @@ type event struct {
 // turns it into that of an IPv6 host.
 func classify(r *logging.Record) event {
 	switch r.Kind {
-	case logging.BlockAllocated, logging.BlockInterim:
+	case logging.BlockAllocated, logging.BlockInterim, logging.StaticAdded:
 		return event{shape: blockShape(r), number: evBlockAllocate}
-	case logging.BlockReleased:
+	case logging.BlockReleased, logging.StaticRemoved:
 		return event{shape: blockShape(r), number: evBlockRelease}
 	case logging.SessionCreated:
 		return event{shape: shapeSession4, number: evSessionCreate}

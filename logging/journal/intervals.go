@@ -199,6 +199,10 @@ func common(a, b *logging.Interval) (first, last uint16, ok bool) {
 	if a.Kind != logging.BlockAllocated && a.Subscriber == b.Subscriber && a.SubscriberID == b.SubscriberID && a.Internal == b.Internal {
 		return 0, 0, false
 	}
+	if a.Kind == logging.StaticAdded && (a.Pool == b.Pool && a.Host == b.Host && a.Instance == b.Instance ||
+		a.Protocol != b.Protocol && a.Protocol != 0 && b.Protocol != 0) {
+		return 0, 0, false
+	}
 	low, high := max(a.First, b.First), min(a.Last, b.Last)
 	if low > high {
 		return 0, 0, false

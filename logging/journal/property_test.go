@@ -41,7 +41,7 @@ func drawRecord(t *rapid.T) logging.Record {
 	if rapid.IntRange(0, 5).Draw(t, "classed") == 0 {
 		r.Class = 2
 	}
-	switch rapid.IntRange(0, 9).Draw(t, "kind") {
+	switch rapid.IntRange(0, 11).Draw(t, "kind") {
 	case 0, 1, 2, 3:
 		r.Kind = logging.BlockAllocated
 		if rapid.Bool().Draw(t, "repeats") {
@@ -65,6 +65,12 @@ func drawRecord(t *rapid.T) logging.Record {
 		}
 		if r.Kind == logging.SessionDeleted || r.Kind == logging.MappingDeleted {
 			r.Allocated = at - logging.Millis(rapid.IntRange(0, 5).Draw(t, "held"))
+		}
+	case 9, 10:
+		r.Kind, r.Step, r.Class, r.Pool = logging.StaticAdded, 0, 0, rapid.SampledFrom([]string{"web", "mail"}).Draw(t, "mapping")
+		r.Spaces = rapid.SampledFrom([]logging.Spaces{logging.AllSpaces, logging.TCP, logging.UDP}).Draw(t, "spaces")
+		if rapid.Bool().Draw(t, "removed") {
+			r.Kind, r.Allocated = logging.StaticRemoved, at-logging.Millis(rapid.IntRange(0, 20).Draw(t, "held"))
 		}
 	default:
 		r = logging.Record{Kind: rapid.SampledFrom([]logging.Kind{logging.QuotaExceeded, logging.ConfigEpoch, logging.AddressBound, logging.ThresholdHigh}).Draw(t, "other"),

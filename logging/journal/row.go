@@ -169,7 +169,7 @@ func (n number) addr(f family, zone string) netip.Addr {
 // the form of a row of such a record.
 func opening(k logging.Kind) (logging.Kind, form) {
 	switch k {
-	case logging.BlockAllocated, logging.SessionCreated, logging.MappingCreated:
+	case logging.BlockAllocated, logging.SessionCreated, logging.MappingCreated, logging.StaticAdded:
 		return k, formBegin
 	case logging.BlockReleased:
 		return logging.BlockAllocated, formEnd
@@ -179,6 +179,8 @@ func opening(k logging.Kind) (logging.Kind, form) {
 		return logging.SessionCreated, formEnd
 	case logging.MappingDeleted:
 		return logging.MappingCreated, formEnd
+	case logging.StaticRemoved:
+		return logging.StaticAdded, formEnd
 	}
 	return 0, 0
 }
@@ -190,6 +192,8 @@ func closing(k logging.Kind) logging.Kind {
 		return logging.SessionDeleted
 	case logging.MappingCreated:
 		return logging.MappingDeleted
+	case logging.StaticAdded:
+		return logging.StaticRemoved
 	}
 	return logging.BlockReleased
 }

@@ -35,7 +35,7 @@ func (r *Reader) Who(q logging.Query) ([]Candidate, error) {
 	var out []Candidate
 	for i := range found {
 		b := &found[i]
-		c := Candidate{logging.Candidate{Interval: b.Interval, Certainty: certainty(&b.Interval, t, tol), Source: logging.Recorded}, b.Holding}
+		c := Candidate{logging.Candidate{Interval: b.Interval, Certainty: certainty(&b.Interval, t, tol), Source: logging.SourceOf(b.Kind)}, b.Holding}
 		out = append(out, c)
 	}
 	if r.resolve != nil {
@@ -51,6 +51,13 @@ func (r *Reader) Who(q logging.Query) ([]Candidate, error) {
 			out = append(out, Candidate{c, h})
 		}
 	}
+	var statics []logging.Interval
+	for i := range out {
+		if c := &out[i]; c.Kind == logging.StaticAdded && (c.End != Lost || t+tol < c.Bound) {
+			statics = append(statics, c.Interval)
+		}
+	}
+	out = slices.DeleteFunc(out, func(c Candidate) bool { return logging.Shadowed(&q, &c.Interval, statics) })
 	slices.SortStableFunc(out, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.From, b.From))
 	})
@@ -123,7 +130,8 @@ func matches(w *row, q *logging.Query) bool {
 	case !q.AnyPort && !hasPort(w, q.Port),
 		q.Spaces != 0 && spacesOf(s)&q.Spaces == 0,
 		q.ByRealm && s.extRealm != q.ExternalRealm,
-		q.ByClass && s.class != q.Class,
+		q.ByClass && s.class != q.Class && s.kind != logging.StaticAdded,
+		s.kind == logging.StaticAdded && s.spaces == 0 && !q.AnyPort,
 		s.extZone != "" && zoneOf(s.ext, s.extZone) != q.External.Zone(),
 		s.extZone == "" && s.ext == family6 && q.External.Zone() != "":
 		return false

@@ -88,6 +88,12 @@ func Records() []logging.Record {
 		switch k {
 		case logging.BlockReleased, logging.BlockInterim:
 			r.Allocated, r.Reason = at-3600000, logging.ReasonIdle
+		case logging.StaticAdded, logging.StaticRemoved:
+			r.Pool, r.PoolID, r.Reason = "web", 0, logging.ReasonAdmin
+			r.Internal = netip.AddrPortFrom(r.Subscriber, 8000)
+			if k == logging.StaticRemoved {
+				r.Allocated = at - 3600000
+			}
 		case logging.SessionCreated, logging.SessionDeleted, logging.MappingCreated, logging.MappingDeleted:
 			r.Spaces, r.Protocol, r.Last, r.Allocated = logging.UDP, 17, r.First, at-1000
 			r.Internal = netip.AddrPortFrom(r.Subscriber, 40000)

@@ -86,7 +86,7 @@ func appendAttrs(a []slog.Attr, r *logging.Record) []slog.Attr {
 	text("internal", endpoint(r.Internal))
 	text("external_realm", r.ExternalRealm)
 	text("external", address(r.External))
-	if r.Kind <= logging.MappingDeleted || r.First|r.Last != 0 {
+	if r.Kind <= logging.MappingDeleted || r.Kind >= logging.StaticAdded || r.First|r.Last != 0 {
 		a = append(a, slog.Uint64("first", uint64(r.First)), slog.Uint64("last", uint64(r.Last)))
 	}
 	number("step", uint64(r.Step))

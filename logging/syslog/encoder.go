@@ -127,9 +127,9 @@ type draft struct{ id, element string }
 
 func draftOf(k logging.Kind) draft {
 	switch k {
-	case logging.BlockAllocated:
+	case logging.BlockAllocated, logging.StaticAdded:
 		return draft{"PTADD", "nprng"}
-	case logging.BlockReleased:
+	case logging.BlockReleased, logging.StaticRemoved:
 		return draft{"PTDEL", "nprng"}
 	case logging.MappingCreated:
 		return draft{"APMADD", "napmap"}
@@ -177,7 +177,7 @@ func (e Encoder) appendDraft(dst []byte, r *logging.Record) []byte {
 	case ports:
 		dst = appendUint(dst, ` XSPORT="`, uint64(r.First))
 		dst = appendUint(dst, ` PROTO="`, uint64(r.Protocol))
-	case r.Kind == logging.BlockAllocated || r.Kind == logging.BlockReleased:
+	case r.Kind == logging.BlockAllocated || r.Kind == logging.BlockReleased || r.Kind == logging.StaticAdded || r.Kind == logging.StaticRemoved:
 		dst = appendUint(dst, ` PORTMN="`, uint64(r.First))
 		dst = appendUint(dst, ` PORTMX="`, uint64(r.Last))
 	}
