@@ -55,6 +55,8 @@ type Flow struct {
 	In, Out Header
 	// Owner and Note are the caller's.
 	Owner, Note uint32
+	// Idle is the class of timeouts, from 0 to IdleClasses-1.
+	Idle uint8
 	// Phase takes the first end for the internal one.
 	Phase Phase
 	// Answered says that the second end has sent a packet.
@@ -87,7 +89,7 @@ type Flows struct {
 	index  map[flowKey]uint32 // slot and direction
 	slots  [][]flow
 	free   []uint32
-	idle   [phases]Tick
+	idle   [IdleClasses][phases]Tick
 	cursor uint32
 	origin int64 // Unix time in milliseconds of tick 0
 	latest int64 // what Advance last returned, before it became a Tick
@@ -101,6 +103,7 @@ type flow struct {
 	owner, note uint32
 	state       uint8
 	flags       FlowPolicy
+	class       uint8 // of idle times
 }
 
 // flowsPerChunk is the number of slots that are allocated together.
@@ -113,12 +116,30 @@ func NewFlows(idle Timeouts, other time.Duration, now time.Time) *Flows {
 	return f
 }
 
-// SetTimeouts changes the idle times, on live flows too.
-func (f *Flows) SetTimeouts(idle Timeouts, other time.Duration) {
-	f.idle = [phases]Tick{
-		Active: ticks(idle.UDP), Query: ticks(idle.ICMP), Opening: ticks(idle.TCPOpening),
-		Established: ticks(idle.TCPEstablished), FinInternal: ticks(idle.TCPEstablished),
-		FinRemote: ticks(idle.TCPEstablished), Closing: ticks(idle.TCPClosing), Reset: ticks(idle.TCPClosing), Other: ticks(other),
+// SetTimeouts changes the idle times, on live flows too: of class 0, and of classes 1, 2 ... as Table.SetTimeouts does. other is that of
+// protocols without ports in all classes. What refreshes a flow is its FlowPolicy's.
+func (f *Flows) SetTimeouts(idle Timeouts, other time.Duration, classes ...Timeouts) {
+	for c := range f.idle {
+		of := idle
+		if c > 0 && c <= len(classes) {
+			of = classes[c-1]
+		}
+		f.idle[c] = [phases]Tick{
+			Active: ticks(of.UDP), Query: ticks(of.ICMP), Opening: ticks(of.TCPOpening),
+			Established: ticks(of.TCPEstablished), FinInternal: ticks(of.TCPEstablished),
+			FinRemote: ticks(of.TCPEstablished), Closing: ticks(of.TCPClosing), Reset: ticks(of.TCPClosing), Other: ticks(other),
+		}
+	}
+}
+
+// Classify gives each flow the class of timeouts that of returns for the header of its first end's packets as they come. It looks at all flows.
+func (f *Flows) Classify(of func(in Header) uint8) {
+	for _, chunk := range f.slots {
+		for i := range chunk {
+			if s := &chunk[i]; s.flags&flowLive != 0 {
+				s.class = of(s.keys[0].unpack()) & (IdleClasses - 1)
+			}
+		}
 	}
 }
 
@@ -186,7 +207,7 @@ func (f *Flows) Open(w *Flow, policy FlowPolicy, seg *Segment, now Tick) bool {
 	if _, taken := f.index[keys[1]]; taken {
 		return false
 	}
-	s := flow{keys: keys, seen: now, owner: w.Owner, note: w.Note, flags: policy&(RefreshByAnswers|Unsolicited) | flowLive}
+	s := flow{keys: keys, seen: now, owner: w.Owner, note: w.Note, class: w.Idle & (IdleClasses - 1), flags: policy&(RefreshByAnswers|Unsolicited) | flowLive}
 	switch w.In.Proto {
 	case protoTCP:
 		s.state, s.sent[0] = opened(seg.Flags), seg.end()
@@ -249,7 +270,7 @@ func (f *Flows) drop(slot uint32) Flow {
 
 // over reports whether the idle time of a flow is over.
 func (f *Flows) over(s *flow, now Tick) bool {
-	idle := f.idle[s.state&phaseMask]
+	idle := f.idle[s.class][s.state&phaseMask]
 	if s.flags&(Unsolicited|flowAnswered) == Unsolicited {
 		idle = min(idle, Tick(UnansweredIdle/time.Millisecond))
 	}
@@ -290,7 +311,7 @@ func (f *Flows) Append(dst []Flow, part int) (flows []Flow, next int) {
 
 func (s *flow) flow() Flow {
 	return Flow{
-		In: s.keys[0].unpack(), Out: s.keys[1].unpack().Reverse(), Owner: s.owner, Note: s.note,
+		In: s.keys[0].unpack(), Out: s.keys[1].unpack().Reverse(), Owner: s.owner, Note: s.note, Idle: s.class,
 		Phase: Phase(s.state & phaseMask), Answered: s.flags&flowAnswered != 0, LastSeen: s.seen,
 	}
 }

@@ -13,6 +13,7 @@ import (
 type flowModel struct {
 	flows []modelFlow
 	now   int64
+	short int64 // idle time of UDP in class 2, in ms
 }
 
 type modelFlow struct {
@@ -21,6 +22,7 @@ type modelFlow struct {
 	seen        int64
 	answered    bool
 	owner, note uint32
+	class       uint8
 }
 
 func (m *flowModel) find(h Header) (i int, answer bool) {
@@ -38,6 +40,9 @@ func (m *flowModel) find(h Header) (i int, answer bool) {
 func (m *flowModel) over(i int) bool {
 	f := &m.flows[i]
 	idle := map[uint8]int64{17: 300000, 1: 60000, 47: 200000}[f.in.Proto]
+	if f.class == 2 && f.in.Proto == 17 {
+		idle = m.short
+	}
 	if f.policy&Unsolicited != 0 && !f.answered {
 		idle = min(idle, 30000)
 	}
@@ -54,8 +59,14 @@ func (m *flowModel) remove(i int) modelFlow {
 func TestFlowsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		began := time.UnixMilli(1_700_000_000_000)
-		f := NewFlows(Timeouts{UDP: 300 * time.Second, ICMP: 60 * time.Second}, 200*time.Second, began)
+		idle := Timeouts{UDP: 300 * time.Second, ICMP: 60 * time.Second}
+		f := NewFlows(idle, 200*time.Second, began)
 		m := &flowModel{}
+		shorten := func(short int64) {
+			m.short = short
+			f.SetTimeouts(idle, 200*time.Second, idle, Timeouts{UDP: time.Duration(short) * time.Millisecond, ICMP: idle.ICMP})
+		}
+		shorten(10000)
 		tick := func() Tick { return f.Advance(began.Add(time.Duration(m.now) * time.Millisecond)) }
 		header := rapid.Custom(func(t *rapid.T) Header {
 			return Header{
@@ -69,14 +80,14 @@ func TestFlowsAgainstModel(t *testing.T) {
 				in, out := header.Draw(t, "in"), header.Draw(t, "out")
 				out.Proto = in.Proto
 				policy := FlowPolicy(rapid.IntRange(0, 3).Draw(t, "policy"))
-				w := Flow{In: in, Out: out, Owner: uint32(len(m.flows)), Note: 7}
+				w := Flow{In: in, Out: out, Owner: uint32(len(m.flows)), Note: 7, Idle: uint8(rapid.IntRange(0, 2).Draw(t, "class"))}
 				i, _ := m.find(in)
 				j, _ := m.find(out.Reverse())
 				free := i < 0 && j < 0 && in != out.Reverse()
 				require.Equal(t, i >= 0, f.Taken(in))
 				require.Equal(t, free, f.Open(&w, policy, &Segment{}, tick()))
 				if free {
-					m.flows = append(m.flows, modelFlow{in: in, out: out, policy: policy, seen: m.now, owner: w.Owner, note: w.Note})
+					m.flows = append(m.flows, modelFlow{in: in, out: out, policy: policy, seen: m.now, owner: w.Owner, note: w.Note, class: w.Idle})
 				}
 			},
 			"pass": func(t *rapid.T) {
@@ -124,6 +135,24 @@ func TestFlowsAgainstModel(t *testing.T) {
 			"wait": func(t *rapid.T) {
 				m.now += rapid.SampledFrom([]int64{1, 10000, 29999, 60000, 200000, 86400000}).Draw(t, "ms")
 			},
+			"timeouts": func(t *rapid.T) {
+				shorten(rapid.SampledFrom([]int64{10000, 29999, 400000}).Draw(t, "short"))
+			},
+			"classify": func(t *rapid.T) { // all flows from one address are of class 2
+				src := uint32(rapid.IntRange(1, 3).Draw(t, "src"))
+				f.Classify(func(in Header) uint8 {
+					if in.Src == src {
+						return 2
+					}
+					return 1
+				})
+				for i := range m.flows {
+					m.flows[i].class = 1
+					if m.flows[i].in.Src == src {
+						m.flows[i].class = 2
+					}
+				}
+			},
 			"expire": func(t *rapid.T) {
 				over := map[Header]bool{}
 				for i := len(m.flows) - 1; i >= 0; i-- {
@@ -151,7 +180,7 @@ func TestFlowsAgainstModel(t *testing.T) {
 				for _, w := range all {
 					i, answer := m.find(w.In)
 					require.False(t, i < 0 || answer)
-					require.Equal(t, m.flows[i].answered, w.Answered)
+					require.Equal(t, []any{m.flows[i].answered, m.flows[i].class}, []any{w.Answered, w.Idle})
 				}
 			},
 		})

@@ -200,8 +200,8 @@ type Timeouts struct {
 	// Fragment is how long a fragmented datagram is followed, and a fragment
 	// waits for its first one: default 10 s, at least 2 s (RFC 6146 section 4).
 	Fragment time.Duration
-	// Ports are idle times for sessions with some destination ports, at most 15; the first that has a session's port counts. They
-	// are not those of Static and Peerings. Default: none.
+	// Ports are idle times for sessions with some destination ports, at most 15; the first that has a session's port counts. The port is that
+	// of the remote end; where a remote end begins a session of a Static, it is the external port that it asks for. Default: none.
 	Ports []PortTimeout
 	// AllowShort accepts values below the RFC's minimum, down to 1 s: for
 	// laboratories and tests. Default: they are faults.

@@ -59,7 +59,7 @@
 // destination a static endpoint while no rule translates its source. All other packets are dynamic. What comes to an external address is
 // asked for static sessions and endpoints first. So a hairpinning packet may be dynamic at one end and static at the other.
 //
-// The sessions have the idle times of others, but for those of Timeouts.Ports; packets of both ends keep them alive but for those of a remote end to a session that the internal one
+// The sessions have the idle times of others, those of Timeouts.Ports too; packets of both ends keep them alive but for those of a remote end to a session that the internal one
 // began. One that a stranger began and nobody answers ends after 30 s. They are bounded (Limits.StaticSessions, Static.MaxSessions), and
 // apart from the dynamic ones, so that neither kind takes room from the other. A port of Sources serves one first end in each realm, and rests for 120 s.
 //

@@ -256,7 +256,7 @@ func (c *change) timeouts() {
 			s.table.Classify(t.class)
 		}
 	}
-	e.statics.setTimeouts(idle, t.Other)
+	e.statics.setTimeouts(&t, e.cfg.RefreshInbound, !alike)
 }
 
 // quotas ties all accounts to the new quotas; what they hold counts.

@@ -70,8 +70,7 @@ func (c *Config) cloneStatics() {
 func (e *Engine) initStatics(secrets *rand.ChaCha8, now time.Time) {
 	var seed [32]byte
 	_, _ = secrets.Read(seed[:]) // never fails
-	idle, _ := e.cfg.Timeouts.table(e.cfg.RefreshInbound)
-	e.statics.init(&e.cfg, seed, [2]uint64{secrets.Uint64(), secrets.Uint64()}, idle, now)
+	e.statics.init(&e.cfg, seed, [2]uint64{secrets.Uint64(), secrets.Uint64()}, now)
 }
 
 // expireStatics ends sessions that are over, in a bounded step, and reports whether it came to the last one.

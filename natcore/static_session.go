@@ -22,6 +22,7 @@ type statics struct {
 
 	mu       sync.Mutex // guards all below
 	flows    *mapping.Flows
+	timeouts Timeouts // of flows
 	tick     mapping.Tick
 	sources  sources
 	permits  map[permitKey]uint32
@@ -66,8 +67,9 @@ type affine struct {
 // maxAffinity bounds the clients whose server is remembered. Further ones get theirs by the hash.
 const maxAffinity = 1 << 16
 
-func (st *statics) init(cfg *Config, seed [32]byte, keys [2]uint64, idle mapping.Timeouts, now time.Time) {
-	st.flows = mapping.NewFlows(idle, cfg.Timeouts.Other, now)
+func (st *statics) init(cfg *Config, seed [32]byte, keys [2]uint64, now time.Time) {
+	st.flows = mapping.NewFlows(mapping.Timeouts{}, 0, now)
+	st.setTimeouts(&cfg.Timeouts, cfg.RefreshInbound, false)
 	st.sources.init(seed)
 	st.permits, st.affinity = map[permitKey]uint32{}, map[affinityKey]affine{}
 	st.keys, st.most = keys, cfg.Limits.StaticSessions
@@ -119,6 +121,7 @@ func (st *statics) open(w *mapping.Flow, s *static, own *sourceOwner, policy map
 		return ReasonSourcesExhausted
 	}
 	st.closeOver(w.Out.Reverse(), tick)
+	w.Idle = st.timeouts.flowClass(w.In)
 	if st.others.blocked(w.Out.Reverse()) || !st.flows.Open(w, policy, seg, tick) {
 		if own != nil {
 			st.freeSource(w, own)

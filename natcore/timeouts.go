@@ -145,7 +145,7 @@ func (e *Engine) SetTimeouts(t Timeouts, now time.Time) error {
 		}
 		s.mu.Unlock()
 	}
-	e.statics.setTimeouts(idle, t.Other)
+	e.statics.setTimeouts(&t, e.cfg.RefreshInbound, !alike)
 	e.frags.mu.Lock()
 	e.frags.timeout = t.Fragment
 	e.frags.mu.Unlock()
@@ -157,8 +157,24 @@ func samePorts(a, b []PortTimeout) bool {
 	return slices.EqualFunc(a, b, func(a, b PortTimeout) bool { return a.Protocol == b.Protocol && a.Ports == b.Ports })
 }
 
-func (st *statics) setTimeouts(idle mapping.Timeouts, other time.Duration) {
+// flowClass returns the class of a static session's idle times, by the destination port of its first packet as that comes: of one that
+// begins inside the remote end's, of one from outside that of the static endpoint.
+func (t *Timeouts) flowClass(in mapping.Header) uint8 {
+	space, ported := spaceOfProto(in.Proto)
+	if !ported || in.Proto == rewrite.ProtoUDPLite {
+		return 0
+	}
+	return t.class(space, mapping.Endpoint{Addr: in.Dst, Port: in.DstPort})
+}
+
+// setTimeouts sets the idle times of what is static; classify says that Ports has changed.
+func (st *statics) setTimeouts(t *Timeouts, refreshInbound, classify bool) {
+	idle, classes := t.table(refreshInbound)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.flows.SetTimeouts(idle, other)
+	st.timeouts = *t
+	st.flows.SetTimeouts(idle, t.Other, classes...)
+	if classify {
+		st.flows.Classify(t.flowClass)
+	}
 }

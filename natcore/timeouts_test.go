@@ -1,9 +1,12 @@
 package natcore_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
 	"github.com/stretchr/testify/require"
@@ -128,4 +131,68 @@ func TestTimeoutsChangeOnLiveSessions(t *testing.T) {
 	sessions(1)
 	n.wait(time.Second)
 	sessions(0)
+}
+
+// TestRFC4787_05a_StaticSessions: sessions of static mappings, of both directions, and of peerings have the idle times of their destination ports, and follow
+// a change of these while they live.
+//
+// Rows: 5382-05d.
+func TestRFC4787_05a_StaticSessions(t *testing.T) {
+	ports := []natcore.PortTimeout{portTimeout(17, 53, 53, 10*time.Second), portTimeout(6, 22, 22, 24*time.Hour)}
+	n := newNAT(t, withStatic(
+		natcore.Static{Name: "one", External: ip("192.0.2.9"), Internal: hostA},
+		natcore.Static{Name: "dns", Protocol: 17, External: ip("192.0.2.8"), ExternalPort: 53, Internal: hostB, InternalPort: 5353, InboundOnly: true},
+	), func(c *natcore.Config) {
+		c.Timeouts.Ports = ports
+		c.Peerings = []natcore.Peering{{Name: "p", From: 0, To: 1, Destination: prefix("172.16.0.0/24"), Sources: alloc.MustParseRanges("10.255.0.1")}}
+	})
+	sessions := func() (names []string) {
+		for s := range n.Sessions() {
+			names = append(names, fmt.Sprintf("%s %v", s.Static, s.Remote.Port()))
+		}
+		slices.Sort(names)
+		return names
+	}
+	begin := func() {
+		for _, port := range []int{53, 123} {
+			require.Equal(t, natcore.Forward, n.leaves(t, 0, udp, endpoint(hostA, 1000), client(1, port), synFlags).verdict)
+			require.Equal(t, natcore.Hairpin, n.leaves(t, 0, udp, endpoint(hostB, 1000), endpoint(ip("172.16.0.7"), port), synFlags).verdict)
+		}
+		m := n.comes(t, udp, client(2, 4000), at("192.0.2.8:53"), synFlags)
+		require.Equal(t, natcore.Forward, n.leaves(t, 0, udp, m.dst, m.src, synFlags).verdict) // answered
+		m = n.comes(t, udp, client(2, 53), at("192.0.2.9:4000"), synFlags)
+		require.Equal(t, natcore.Forward, n.leaves(t, 0, udp, m.dst, m.src, synFlags).verdict)
+		m = n.comes(t, tcp, client(3, 4000), at("192.0.2.9:22"), synFlags)
+		n.leaves(t, 0, tcp, m.dst, m.src, synAckFlags)
+		n.comes(t, tcp, client(3, 4000), at("192.0.2.9:22"), tcpFlags{ack: true, seq: 1001})
+	}
+	begin()
+	require.Len(t, sessions(), 7)
+	n.wait(10*time.Second - time.Millisecond)
+	n.expire()
+	require.Len(t, sessions(), 7)
+	n.wait(time.Millisecond)
+	n.expire()
+	require.Equal(t, []string{"one 123", "one 4000", "one 53", "p 123"}, sessions(), "a remote port 53 of who asks for another port is no destination port")
+	n.wait(7440 * time.Second)
+	n.expire()
+	require.Equal(t, []string{"one 4000"}, sessions())
+
+	// Ports and idle times change on live sessions.
+	begin()
+	require.NoError(t, n.SetTimeouts(natcore.Timeouts{Ports: []natcore.PortTimeout{portTimeout(17, 123, 123, 20*time.Second), portTimeout(17, 53, 53, 100*time.Second)}}, n.now))
+	n.wait(20 * time.Second)
+	n.expire()
+	require.Equal(t, []string{"dns 4000", "one 4000", "one 53", "one 53", "p 53"}, sessions())
+	require.NoError(t, n.SetTimeouts(natcore.Timeouts{Ports: []natcore.PortTimeout{portTimeout(17, 123, 123, 20*time.Second), portTimeout(17, 53, 53, 20*time.Second)}}, n.now))
+	n.expire()
+	require.Equal(t, []string{"one 4000", "one 53"}, sessions())
+	cfg := n.Config()
+	cfg.Timeouts = natcore.Timeouts{Ports: ports}
+	_, err := n.Reconfigure(cfg, n.now)
+	require.NoError(t, err)
+	n.wait(7440 * time.Second)
+	n.expire()
+	require.Equal(t, []string{"one 4000"}, sessions())
+	check(t, n)
 }
