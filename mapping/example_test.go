@@ -19,17 +19,16 @@ func Example() {
 
 	// Ports 20480 to 20735 of the address are this host's.
 	block := table.AddBlock(mapping.Block{Internal: in.Addr, External: out.Addr, Ports: 256})
-	at := mapping.Place{Block: block, Offset: out.Port - 20480}
 
 	now := table.Advance(began)
-	anywhere := mapping.Endpoint{} // the scope of an endpoint-independent mapping
-	table.AddMapping(&mapping.Mapping{Space: portblock.UDP, Internal: in, External: out, Scope: anywhere, At: at}, now)
+	anywhere := mapping.Scope{} // that of an endpoint-independent mapping
+	table.AddMapping(&mapping.Mapping{Space: portblock.UDP, Internal: in, External: out, Scope: anywhere, Block: block}, now)
 	table.Open(&mapping.Session{Space: portblock.UDP, Internal: in, External: out, Remote: remote}, anywhere, nil, now)
 
 	now = table.Advance(began.Add(time.Minute))
 	e, ok := table.Outbound(0, portblock.UDP, in, remote, nil, now)
 	fmt.Println("outbound", e, ok)
-	e, _, ok = table.Inbound(at, portblock.UDP, out, remote, nil, now)
+	e, _, ok = table.Inbound(portblock.UDP, out, 0, remote, nil, now)
 	fmt.Println("inbound ", e, ok)
 
 	var ended mapping.Sweep

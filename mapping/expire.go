@@ -1,7 +1,5 @@
 package mapping
 
-import "math/bits"
-
 // Sweep is what Expire appends to: the caller owns and empties it.
 type Sweep struct {
 	// Sessions were removed because their idle time was over.
@@ -10,7 +8,7 @@ type Sweep struct {
 	Mappings []Mapping
 }
 
-// skipCost is what a segment that is skipped counts against Expire's budget, in records.
+// skipCost is what a segment that is skipped counts against Expire's budget, in halves.
 const skipCost = 16
 
 // Expire inspects the next segments of the table, until at least budget slots
@@ -18,18 +16,19 @@ const skipCost = 16
 // mappings that nothing uses. It reports whether it
 // came to the end of the table; the next call starts over.
 //
-// A segment in which nothing can be over yet is skipped, and of the others only the records whose hints are due are
+// A segment in which nothing can be over yet is skipped, and of the others only the halves whose hints are due are
 // looked at.
 func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 	for budget > 0 {
-		s, next := t.index.part(t.cursor)
+		s, next := t.out.part(t.cursor)
+		t.in.age(t.cursor, next, now)
 		if t.cursor = next; next >= parts {
 			t.cursor, round = 0, true
 		}
 		all := s.stale || now-s.scanned >= hintSpan<<hintShift
 		if all || !s.next.after(hintAt(now)) {
 			t.scan(s, all, now, w)
-			budget -= int(s.groups) * groupSlots
+			budget -= len(s.halves)
 		} else {
 			budget -= skipCost
 		}
@@ -40,54 +39,82 @@ func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 	return false
 }
 
-// scan removes what is over in a segment. Removal moves no record, so the slots that are ahead stay what they are,
-// or become empty.
+// scan removes what is over in a segment. Removal may move other halves of the segment, so that a pass misses
+// some: it is repeated until one removes nothing.
 func (t *Table) scan(s *segment, all bool, now Tick, w *Sweep) {
 	at := hintAt(now)
-	next := at + hintSpan
-	for g := range s.groups {
-		// The tags are read once: a slot that was emptied meanwhile is told by holds.
-		for m := ^matches(s.tags[g], 0) & topBits; m != 0; m &= m - 1 {
-			i := int(g)*groupSlots + bits.TrailingZeros64(m)>>3
+	for again := true; again; {
+		removals := s.removals
+		next := at + hintSpan
+		for i := range s.halves {
+			if s.halves[i].peer == 0 {
+				continue
+			}
 			if due := s.due[i]; !all && due.after(at) {
 				if next.after(due) {
 					next = due
 				}
 				continue
 			}
-			if !s.holds(i) || !t.inspect(s, i, now, w) {
+			before := s.removals
+			if t.inspect(spot{s, i}, now, w); s.removals != before {
 				continue
 			}
-			s.due[i] = t.hintOf(s.at(i), now)
+			s.due[i] = t.hintOf(spot{s, i}, now)
 			if next.after(s.due[i]) {
 				next = s.due[i]
 			}
 		}
+		s.next = next
+		again = s.removals != removals
 	}
-	s.next = next
 	if all {
 		s.stale, s.scanned = false, now
 	}
 }
 
-// inspect removes what is over in a record and reports whether the record stays.
-func (t *Table) inspect(s *segment, slot int, now Tick, w *Sweep) (stays bool) {
-	r := s.at(slot)
+// inspect removes what is over in a half. It stays where it is when no half of its segment was removed.
+func (t *Table) inspect(p spot, now Tick, w *Sweep) {
+	removals := p.seg.removals
+	r := p.half()
 	if r.hasSession() {
-		if t.over(r, now) {
-			kind := r.kind()
-			w.Sessions = append(w.Sessions, t.end(s, slot, now))
-			if kind != anchor || !s.holds(slot) {
-				return false
+		if t.over(p, now) {
+			w.Sessions = append(w.Sessions, t.end(p, now))
+			if p.seg.removals != removals {
+				return
 			}
-		} else if oldest := now - ticks(MaxIdle); oldest.after(r.in) {
-			r.in = oldest // kept within what ticks can tell, however long the remote end is silent
+		} else {
+			r.age(now)
 		}
 	}
-	if r.hasMapping() {
-		if r.lapse(now); r.unused() {
-			w.Mappings = append(w.Mappings, t.unmap(s, slot))
+	if r.hasMapping() && (!r.hasSession() || r.crowded()) && t.lapse(p, now) {
+		w.Mappings = append(w.Mappings, t.unmap(p))
+	}
+}
+
+// age keeps the time of a session's last packet within what ticks can tell, however long its end is silent.
+func (r *half) age(now Tick) {
+	if oldest := now - ticks(MaxIdle); oldest.after(r.seen) {
+		r.seen = oldest
+	}
+}
+
+// agePeriod is how often all halves of the inbound side are looked at, whose times Expire does not see: once a day.
+const agePeriod = 24 * 60 * 60 * 1000
+
+// age ages the halves that serve some parts.
+func (x *side) age(from, to int, now Tick) {
+	for from < to {
+		var s *segment
+		s, from = x.part(from)
+		if now-s.scanned < agePeriod {
+			continue
+		}
+		s.scanned = now
+		for i := range s.halves {
+			if r := &s.halves[i]; r.hasSession() {
+				r.age(now)
+			}
 		}
 	}
-	return s.holds(slot)
 }

@@ -22,9 +22,9 @@ func TestManyOfOneEndpoint(t *testing.T) {
 	remote := func(i int) Endpoint { return Endpoint{198<<24 | uint32(i), uint16(i)} }
 	// One mapping with many sessions.
 	out := Endpoint{external, 1}
-	require.True(t, x.AddMapping(&Mapping{Space: portblock.UDP, Internal: in, External: out, At: Place{block, 1}}, at))
+	require.True(t, x.AddMapping(&Mapping{Space: portblock.UDP, Internal: in, External: out, Block: block}, at))
 	for i := range many {
-		require.True(t, x.Open(&Session{Space: portblock.UDP, Internal: in, External: out, Remote: remote(i)}, Endpoint{}, nil, at))
+		require.True(t, x.Open(&Session{Space: portblock.UDP, Internal: in, External: out, Remote: remote(i)}, Scope{}, nil, at))
 	}
 	require.Equal(t, many, x.Sessions())
 	require.NoError(t, x.CheckInvariants())
@@ -41,9 +41,9 @@ func TestManyOfOneEndpoint(t *testing.T) {
 	// Every port of the block in every space, port 0 among the internal ones, and as many mappings of one internal endpoint.
 	for space := range portblock.Space(portblock.NumSpaces) {
 		for port := range 1 << 16 {
-			m := Mapping{Space: space, Internal: Endpoint{host, uint16(port)}, External: Endpoint{external, uint16(port)}, At: Place{block, uint16(port)}}
+			m := Mapping{Space: space, Internal: Endpoint{host, uint16(port)}, External: Endpoint{external, uint16(port)}, Block: block}
 			if space == portblock.TCP {
-				m.Internal, m.Scope = in, remote(port)
+				m.Internal, m.Scope = in, ScopeOf(OnEndpoint, 0, 0, remote(port))
 			}
 			require.True(t, x.AddMapping(&m, at))
 		}

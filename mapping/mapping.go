@@ -12,166 +12,296 @@ type Mapping struct {
 	Space    portblock.Space
 	Internal Endpoint
 	External Endpoint
-	// Scope is the remote endpoint, masked by the mapping behaviour of
-	// RFC 4787 section 4.1: zero for endpoint-independent, the address alone for address-dependent,
-	// both for address-and-port-dependent mapping. Where classes of remotes
-	// have port spaces of their own it tells the class.
-	Scope Endpoint
-	// At is the place of External in a block of the internal address.
-	At Place
+	// Scope says which remote endpoints it serves.
+	Scope Scope
+	// Block is the block that External is of.
+	Block BlockID
+	// Shared says, of a mapping that was removed, that its external endpoint still serves others.
+	Shared bool
 }
 
-// holder finds the record that holds the mapping of an internal endpoint in a scope.
-func (t *Table) holder(inner uint64, space portblock.Space, scope Endpoint) (*segment, int) {
-	s, i := t.anchor(inner, space)
-	if s == nil {
-		return nil, 0
+// holder finds the half that holds the mapping of an internal endpoint in a scope.
+func (t *Table) holder(near uint64, space portblock.Space, scope Scope) spot {
+	p := t.out.anchor(near, space)
+	if p.seg == nil || t.isOf(p, scope) {
+		return p
 	}
-	if s.at(i).isOf(scope) {
-		return s, i
+	if !p.half().crowded() {
+		return spot{}
 	}
-	if s.at(i).others == 0 {
-		return nil, 0
-	}
-	return t.further(inner, mapped, space, scope)
+	return t.out.mapping(near, space, scope.key())
 }
 
 // Mapped looks up the mapping of an internal endpoint in a scope.
-func (t *Table) Mapped(realm uint16, space portblock.Space, internal, scope Endpoint) (external Endpoint, ok bool) {
-	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil {
+func (t *Table) Mapped(realm uint16, space portblock.Space, internal Endpoint, scope Scope) (external Endpoint, ok bool) {
+	p := t.holder(nearInternal(realm, internal), space, scope)
+	if p.seg == nil {
 		return Endpoint{}, false
 	}
-	return s.at(i).external(), true
+	return p.half().external(), true
 }
 
-// Holder returns the internal endpoint, with its realm, that has a mapping at a place.
-func (t *Table) Holder(at Place, space portblock.Space) (internal Endpoint, realm uint16, ok bool) {
-	b := t.blocks.at(at.Block)
-	port, ok := t.blocks.internalPort(b, space, at.Offset)
-	if !ok {
+// Holder returns the internal endpoint, with its realm, whose mapping serves a remote endpoint at an external one; class is that
+// of the remote endpoint. Where there is a single mapping that serves others only, it is that one's: filtering is for the caller.
+func (t *Table) Holder(space portblock.Space, external Endpoint, class uint16, remote Endpoint) (internal Endpoint, realm uint16, ok bool) {
+	near := nearExternal(external, class)
+	p := t.in.anchor(near, space)
+	if p.seg == nil {
 		return Endpoint{}, 0, false
 	}
-	return Endpoint{b.Internal, port}, b.Realm, true
+	r := p.half()
+	if on := r.dependence(); r.crowded() && (!r.hasMapping() || r.remote().as(on) != remote.as(on)) {
+		if p = t.in.mapping(near, space, ScopeOf(on, 0, class, remote).arrivingKey()); p.seg != nil {
+			r = p.half()
+		} else if !r.hasMapping() || t.in.crowd(r).sessions > 0 {
+			return Endpoint{}, 0, false
+		}
+	}
+	return unpack(r.far), uint16(r.far), true
 }
 
-// AddMapping enters a mapping without sessions. It returns false, and changes nothing, when
-// the internal endpoint has one in that scope, the place is taken, or its block is of another
-// realm, internal or external address.
+// Taken reports whether an external port has any mapping, of this space or of another one that has the same ports.
+func (t *Table) Taken(space portblock.Space, external Endpoint, class uint16) bool {
+	for s := range portblock.Space(spaces) {
+		if PortsOf(s) == PortsOf(space) && t.in.anchor(nearExternal(external, class), s).seg != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Fits reports whether an external port can have a mapping of a scope: it has none, or others which all depend on the remote
+// endpoint as this one does, and on other ones (port overloading, RFC 4787 section 4.1).
+func (t *Table) Fits(space portblock.Space, external Endpoint, scope Scope) bool {
+	near := nearExternal(external, scope.Class)
+	for s := range portblock.Space(spaces) {
+		if s != space && PortsOf(s) == PortsOf(space) && t.in.anchor(near, s).seg != nil {
+			return false
+		}
+	}
+	p := t.in.anchor(near, space)
+	if p.seg == nil {
+		return true
+	}
+	r := p.half()
+	if scope.On == OnNothing || r.dependence() != scope.On || r.hasMapping() && r.remote().as(scope.On) == scope.Remote {
+		return false
+	}
+	return !r.crowded() || t.in.mapping(near, space, scope.arrivingKey()).seg == nil
+}
+
+// AddMapping enters a mapping without sessions. It returns false, and changes nothing, when the internal endpoint has one in that
+// scope, the external endpoint cannot have it (see Fits), or its block is of another realm, internal or external address, or class.
 func (t *Table) AddMapping(m *Mapping, now Tick) bool {
-	of, ok := t.Block(m.At.Block)
-	if !ok || of.Realm != m.Realm || of.Internal != m.Internal.Addr || of.External != m.External.Addr || uint32(m.At.Offset) >= of.Ports {
+	of, ok := t.Block(m.Block)
+	if !ok || of.Realm != m.Realm || of.Internal != m.Internal.Addr || of.External != m.External.Addr || of.Class != m.Scope.Class ||
+		m.Scope.Pool >= Pools || !t.Fits(m.Space, m.External, m.Scope) {
 		return false
 	}
-	if t.blocks.taken(m.At, m.Space) {
-		return false
-	}
-	inner := innerOf(m.Realm, m.Internal)
-	s, i := t.anchor(inner, m.Space)
-	n := record{
-		inner: inner, outer: class(anchor, m.Space), ext: m.External.pack() | uint64(m.At.Offset),
-		scope: m.Scope.pack() | flagMapping, block: m.At.Block, out: now, in: now,
-	}
+	near := nearInternal(m.Realm, m.Internal)
+	p := t.out.anchor(near, m.Space)
+	n := half{near: near, far: m.External.pack() | uint64(m.Scope.Pool)<<poolShift}
+	flags := uint64(m.Scope.On)<<scopeShift | flagMapping
 	switch {
-	case s == nil:
-		t.add(&n, now)
-	case s.at(i).isOf(m.Scope):
+	case p.seg == nil:
+		n.peer = m.Scope.Remote.pack() | what(anchor, m.Space) | flags
+		n.seen = now
+		t.enter(&n, m.Block, now)
+	case t.isOf(p, m.Scope) || p.half().crowded() && t.out.mapping(near, m.Space, m.Scope.key()).seg != nil:
 		return false
-	case s.at(i).others > 0 && t.has(inner, mapped, m.Space, m.Scope):
-		return false
-	case !s.at(i).hasMapping():
-		n.others = s.at(i).others
-		*s.at(i) = n
-		t.hint(s, i, now)
+	case !p.half().hasMapping():
+		a := p.half()
+		a.peer, a.far = m.Scope.Remote.pack()|what(anchor, m.Space)|flags|a.peer&flagCrowd, n.far
+		a.seen, a.next = now, 0
+		p.seg.blocks[p.slot] = m.Block
+		t.hint(p, now)
 	default:
-		s.at(i).others++
-		n.outer = m.Scope.pack() | class(mapped, m.Space)
-		t.add(&n, now)
+		c := t.out.crowd(p.half())
+		c.others++
+		t.out.setCrowd(p.half(), c)
+		n.peer = m.Scope.key() | what(mapped, m.Space) | flags
+		t.enter(&n, m.Block, now)
 	}
-	t.blocks.enter(m.At, m.Space, m.Internal.Port)
+	t.in.addMapping(m, now)
+	t.blocks.at(m.Block).live++
 	t.mappings++
 	return true
 }
 
-func (t *Table) has(inner uint64, kind uint64, space portblock.Space, e Endpoint) bool {
-	s, _ := t.further(inner, kind, space, e)
-	return s != nil
+// enter enters a half on the outbound side.
+func (t *Table) enter(r *half, block BlockID, now Tick) {
+	p := t.out.insert(r)
+	p.seg.blocks[p.slot] = block
+	t.hint(p, now)
 }
 
-// add enters a record.
-func (t *Table) add(r *record, now Tick) {
-	s, i := t.index.insert(t.index.hashOf(r))
-	*s.at(i) = *r
-	t.hint(s, i, now)
+// arrivingKey is key for the inbound side, where external endpoints tell pools and classes.
+func (s Scope) arrivingKey() uint64 {
+	s.Class, s.Pool = 0, 0
+	return s.key()
 }
 
-// unmap removes a mapping that nothing uses, and its record where that holds nothing else.
-func (t *Table) unmap(s *segment, slot int) Mapping {
-	r := s.at(slot)
-	m := r.mapping()
-	t.blocks.leave(m.At, m.Space)
-	t.mappings--
-	r.scope &^= flagMapping
-	if r.kind() == anchor {
-		if r.others == 0 {
-			t.index.remove(s, slot)
+// addMapping enters a mapping on the inbound side, where it fits.
+func (x *side) addMapping(m *Mapping, now Tick) {
+	near := nearExternal(m.External, m.Scope.Class)
+	n := half{
+		near: near, peer: m.Scope.Remote.pack() | what(anchor, m.Space) | uint64(m.Scope.On)<<scopeShift | flagMapping,
+		far: nearInternal(m.Realm, m.Internal), seen: now,
+	}
+	p := x.anchor(near, m.Space)
+	if p.seg == nil {
+		x.insert(&n)
+		return
+	}
+	a := p.half()
+	if !a.hasMapping() {
+		n.peer |= a.peer & flagCrowd
+		*a = n
+		return
+	}
+	c := x.crowd(a)
+	c.others++
+	c.sessions++
+	x.setCrowd(a, c)
+	n.peer = m.Scope.arrivingKey() | what(mapped, m.Space) | flagMapping
+	x.insert(&n)
+}
+
+// removeMapping takes out a mapping without sessions, and reports whether the external endpoint serves others still.
+func (x *side) removeMapping(m *Mapping) (shared bool) {
+	near := nearExternal(m.External, m.Scope.Class)
+	p := x.anchor(near, m.Space)
+	a := p.half()
+	if a.hasMapping() && a.far == nearInternal(m.Realm, m.Internal) && a.remote().as(m.Scope.On) == m.Scope.Remote {
+		if a.crowded() {
+			a.peer &= whatMask | scopeMask | flagCrowd
+			return true
 		}
-		return m
+		x.remove(p)
+		return false
 	}
-	inner := r.inner
-	t.index.remove(s, slot)
-	t.unanchor(inner, m.Space)
-	return m
+	x.remove(x.mapping(near, m.Space, m.Scope.arrivingKey()))
+	a = x.anchor(near, m.Space).half()
+	c := x.crowd(a)
+	c.sessions--
+	x.setCrowd(a, c)
+	return !x.leave(near, m.Space)
 }
 
-// unanchor tells an anchor that a further record is gone; an anchor that holds nothing goes with the last.
-func (t *Table) unanchor(inner uint64, space portblock.Space) (*segment, int) {
-	s, i := t.anchor(inner, space)
-	r := s.at(i)
-	r.others--
-	if r.others == 0 && !r.hasMapping() {
-		t.index.remove(s, i)
-		return nil, 0
+// leave tells an anchor that a further half is gone. An anchor that holds nothing goes with the last: then it returns true.
+func (x *side) leave(near uint64, space portblock.Space) (gone bool) {
+	p := x.anchor(near, space)
+	a := p.half()
+	c := x.crowd(a)
+	c.others--
+	x.setCrowd(a, c)
+	if c.others > 0 || a.hasMapping() {
+		return false
 	}
-	return s, i
+	x.remove(p)
+	return true
+}
+
+// usage is what keeps a mapping.
+func (t *Table) usage(p spot) (sessions uint32, until Tick, explicit bool) {
+	r := p.half()
+	if r.kind() == mapped {
+		return r.next, r.seen, r.far&flagExplicit != 0
+	}
+	c := t.out.crowd(r)
+	return c.sessions, c.until, c.explicit
+}
+
+func (t *Table) setUsage(p spot, sessions uint32, until Tick, explicit bool) {
+	r := p.half()
+	if r.kind() == mapped {
+		r.next, r.seen = sessions, until
+		if r.far &^= flagExplicit; explicit {
+			r.far |= flagExplicit
+		}
+		return
+	}
+	c := t.out.crowd(r)
+	c.sessions, c.until, c.explicit = sessions, until, explicit
+	t.out.setCrowd(r, c)
+}
+
+// mappingOf returns the mapping that a half of the outbound side holds.
+func (t *Table) mappingOf(p spot) Mapping {
+	r := p.half()
+	return Mapping{
+		Realm: r.realm(), Space: r.space(), Internal: r.internal(), External: r.external(),
+		Scope: t.scopeOf(p), Block: p.seg.blocks[p.slot],
+	}
+}
+
+// unmap removes a mapping that nothing uses, and its half where that holds nothing else.
+func (t *Table) unmap(p spot) Mapping {
+	m := t.mappingOf(p)
+	t.mappings--
+	t.blocks.at(m.Block).live--
+	r := p.half()
+	switch {
+	case r.kind() == mapped:
+		near := r.near
+		t.out.remove(p)
+		t.out.leave(near, m.Space)
+	case t.out.crowd(r).others > 0:
+		r.peer &= whatMask | flagCrowd
+		t.setUsage(p, 0, 0, false)
+	default:
+		t.setUsage(p, 0, 0, false) // no entry stays
+		t.out.remove(p)
+	}
+	m.Shared = t.in.removeMapping(&m)
+	return m
 }
 
 // Keep gives a mapping an explicit lifetime: it stays until then, with or
 // without sessions (RFC 6888 REQ-9). The lifetime is more than 0. It returns false when there is no such mapping.
-func (t *Table) Keep(realm uint16, space portblock.Space, internal, scope Endpoint, lifetime time.Duration, now Tick) bool {
-	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil {
+func (t *Table) Keep(realm uint16, space portblock.Space, internal Endpoint, scope Scope, lifetime time.Duration, now Tick) bool {
+	p := t.holder(nearInternal(realm, internal), space, scope)
+	if p.seg == nil {
 		return false
 	}
-	s.at(i).until = now + Tick((min(lifetime, MaxIdle)+time.Millisecond-1)/time.Millisecond)
-	s.at(i).scope |= flagExplicit
-	t.hint(s, i, now)
+	sessions, _, _ := t.usage(p)
+	t.setUsage(p, sessions, now+Tick((min(lifetime, MaxIdle)+time.Millisecond-1)/time.Millisecond), true)
+	t.hint(p, now)
 	return true
 }
 
 // Release ends the explicit lifetime of a mapping. It returns false when there is none.
-func (t *Table) Release(realm uint16, space portblock.Space, internal, scope Endpoint, now Tick) bool {
-	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil || s.at(i).scope&flagExplicit == 0 {
+func (t *Table) Release(realm uint16, space portblock.Space, internal Endpoint, scope Scope, now Tick) bool {
+	p := t.holder(nearInternal(realm, internal), space, scope)
+	if p.seg == nil {
 		return false
 	}
-	s.at(i).scope &^= flagExplicit
-	t.hint(s, i, now)
-	return true
+	sessions, _, explicit := t.usage(p)
+	if explicit {
+		t.setUsage(p, sessions, 0, false)
+		t.hint(p, now)
+	}
+	return explicit
 }
 
-// lapse ends an explicit lifetime whose time has come, so that it never comes round again.
-func (r *record) lapse(now Tick) {
-	if r.scope&flagExplicit != 0 && !r.until.after(now) {
-		r.scope &^= flagExplicit
+// lapse ends an explicit lifetime whose time has come, so that it never comes round again, and reports whether nothing uses the mapping.
+func (t *Table) lapse(p spot, now Tick) (unused bool) {
+	sessions, until, explicit := t.usage(p)
+	if explicit && !until.after(now) {
+		explicit = false
+		t.setUsage(p, sessions, 0, false)
 	}
+	return sessions == 0 && !explicit
 }
 
 // Unmap removes a mapping that no session uses, whether it has a lifetime or not.
-func (t *Table) Unmap(realm uint16, space portblock.Space, internal, scope Endpoint) (m Mapping, ok bool) {
-	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil || !s.at(i).hasMapping() || s.at(i).sessions != 0 {
+func (t *Table) Unmap(realm uint16, space portblock.Space, internal Endpoint, scope Scope) (m Mapping, ok bool) {
+	p := t.holder(nearInternal(realm, internal), space, scope)
+	if p.seg == nil {
 		return Mapping{}, false
 	}
-	return t.unmap(s, i), true
+	if sessions, _, _ := t.usage(p); sessions != 0 {
+		return Mapping{}, false
+	}
+	return t.unmap(p), true
 }

@@ -2,11 +2,8 @@ package mapping
 
 import "github.com/blocknat/blocknat/portblock"
 
-// permitClass is the kind of entries of the table of permits.
-const permitClass = 4
-
 func permitKey(space portblock.Space, remote uint32, remotes uint16) uint64 {
-	return Endpoint{remote, remotes}.pack() | class(permitClass, space)
+	return Endpoint{remote, remotes}.pack() | uint64(space)<<8
 }
 
 // Permit lets all ports of a remote address in that a session of the external endpoint

@@ -6,15 +6,14 @@ import "github.com/blocknat/blocknat/portblock"
 // number is at most window bytes behind the highest that its sender has sent, and not far ahead of it (RFC 5927
 // section 4.1 as seen from between the ends). Where there is no session, or its numbers are not known, it may. Nothing changes.
 func (t *Table) UnderWay(realm uint16, internal, remote Endpoint, fromRemote bool, seq uint32, window int) bool {
-	s, i := t.session(realm, portblock.TCP, internal, remote)
-	if s == nil {
+	p := t.session(realm, portblock.TCP, internal, remote)
+	if p.seg == nil {
 		return true
 	}
-	r := s.at(i)
-	next, known := r.sent, uint8(knownInternal)
+	r, known := p.half(), uint8(knownInternal)
 	if fromRemote {
-		next, known = r.heard, knownRemote
+		r, known = t.returning(p), knownRemote
 	}
-	ahead := int64(int32(seq - next))
+	ahead := int64(int32(seq - r.next))
 	return r.state()&known == 0 || -int64(window) <= ahead && ahead <= windowAhead
 }

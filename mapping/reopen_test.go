@@ -12,20 +12,20 @@ var (
 	inside  = Endpoint{Addr: 0x0a000002, Port: 5000}
 	outside = Endpoint{Addr: 0xcb007105, Port: 2000}
 	peer    = Endpoint{Addr: 0xc633640a, Port: 443}
-	nowhere = Endpoint{}
+	nowhere = Scope{}
 )
 
 // tcpEnds is a table with one mapping, and the numbers that both ends of a connection send next.
 type tcpEnds struct {
 	*Table
-	t  *testing.T
-	at Place
+	t     *testing.T
+	block BlockID
 }
 
 func newTCPEnds(t *testing.T) tcpEnds {
 	e := tcpEnds{Table: NewTable(testKey, idle, start), t: t}
-	e.at = Place{e.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 4096}), outside.Port}
-	require.True(t, e.AddMapping(&Mapping{Space: portblock.TCP, Internal: inside, External: outside, At: e.at}, 0))
+	e.block = e.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 4096})
+	require.True(t, e.AddMapping(&Mapping{Space: portblock.TCP, Internal: inside, External: outside, Block: e.block}, 0))
 	return e
 }
 
@@ -44,14 +44,14 @@ func (e tcpEnds) out(s Segment) tcpEnds {
 
 func (e tcpEnds) in(s Segment) tcpEnds {
 	e.t.Helper()
-	_, _, ok := e.Inbound(e.at, portblock.TCP, outside, peer, &s, 0)
+	_, _, ok := e.Inbound(portblock.TCP, outside, 0, peer, &s, 0)
 	require.True(e.t, ok)
 	return e
 }
 
 func (e tcpEnds) is(want Phase) tcpEnds {
 	e.t.Helper()
-	s, ok := e.Peek(e.at, portblock.TCP, outside, peer)
+	s, ok := e.Peek(portblock.TCP, outside, 0, peer)
 	require.True(e.t, ok)
 	require.Equal(e.t, want, s.Phase)
 	require.NoError(e.t, e.CheckInvariants())
@@ -179,8 +179,8 @@ func TestTimeoutsEndAtTenDays(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, asked := range []time.Duration{10 * day, 20 * day, 60 * day} {
 		table := NewTable(testKey, Timeouts{UDP: asked}, start)
-		at := Place{Block: table.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 1})}
-		require.True(t, table.AddMapping(&Mapping{Space: portblock.UDP, Internal: inside, External: outside, At: at}, 0))
+		block := table.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 1})
+		require.True(t, table.AddMapping(&Mapping{Space: portblock.UDP, Internal: inside, External: outside, Block: block}, 0))
 		require.True(t, table.Open(&Session{Space: portblock.UDP, Internal: inside, External: outside, Remote: peer}, nowhere, &Segment{}, 0))
 		var w Sweep
 		for !table.Expire(table.Advance(start.Add(10*day-time.Millisecond)), 1<<20, &w) {

@@ -9,9 +9,9 @@ import (
 // SavedSession is all that a table keeps of a session, for snapshots.
 type SavedSession struct {
 	Session
-	// Scope is that of its mapping, At the place of its external endpoint.
-	Scope Endpoint
-	At    Place
+	// Scope is that of its mapping, Block the block of its external endpoint.
+	Scope Scope
+	Block BlockID
 	// State is the phase with what is known of both ends, as the table keeps it.
 	State uint8
 	// Out and In are the times of its last packets that counted, by direction.
@@ -30,9 +30,10 @@ type SavedMapping struct {
 
 // AppendSavedSessions does what AppendSessions does, with all that there is.
 func (t *Table) AppendSavedSessions(dst []SavedSession, part int) (sessions []SavedSession, next int) {
-	next = t.walk(part, func(r *record) {
-		if r.hasSession() {
-			dst = append(dst, SavedSession{r.session(), unpack(r.scope), r.place(), r.state(), r.out, r.in, r.sent, r.heard})
+	next = t.walk(part, func(p spot) {
+		if r := p.half(); r.hasSession() {
+			in := t.returning(p)
+			dst = append(dst, SavedSession{r.session(), t.scopeOf(p), p.seg.blocks[p.slot], r.state(), r.seen, in.seen, r.next, in.next})
 		}
 	})
 	return dst, next
@@ -40,9 +41,10 @@ func (t *Table) AppendSavedSessions(dst []SavedSession, part int) (sessions []Sa
 
 // AppendSavedMappings does what AppendMappings does, with all that there is.
 func (t *Table) AppendSavedMappings(dst []SavedMapping, part int) (mappings []SavedMapping, next int) {
-	next = t.walk(part, func(r *record) {
-		if r.hasMapping() {
-			dst = append(dst, SavedMapping{r.mapping(), r.scope&flagExplicit != 0, r.until})
+	next = t.walk(part, func(p spot) {
+		if p.half().hasMapping() {
+			_, until, explicit := t.usage(p)
+			dst = append(dst, SavedMapping{t.mappingOf(p), explicit, until})
 		}
 	})
 	return dst, next
@@ -60,11 +62,12 @@ func (t *Table) RestoreSession(v *SavedSession, now Tick) bool {
 	if !t.Open(&v.Session, v.Scope, &Segment{}, now) {
 		return false
 	}
-	s, i := t.session(v.Realm, v.Space, v.Internal, v.Remote)
-	r := s.at(i)
+	p := t.session(v.Realm, v.Space, v.Internal, v.Remote)
+	r, in := p.half(), t.returning(p)
 	r.setState(v.State)
-	r.out, r.in, r.sent, r.heard = v.Out, v.In, v.Sent, v.Heard
-	t.hint(s, i, now)
+	in.setState(v.State)
+	r.seen, in.seen, r.next, in.next = v.Out, v.In, v.Sent, v.Heard
+	t.hint(p, now)
 	return true
 }
 
@@ -72,19 +75,23 @@ func (t *Table) RestoreSession(v *SavedSession, now Tick) bool {
 func (t *Table) RestoreLastPacket(id BlockID, at Tick) { t.blocks.at(id).seen = at }
 
 // Lifetime returns how much is left of the explicit lifetime of a mapping, and false when none runs.
-func (t *Table) Lifetime(realm uint16, space portblock.Space, internal, scope Endpoint, now Tick) (left time.Duration, ok bool) {
-	s, i := t.holder(innerOf(realm, internal), space, scope)
-	if s == nil || s.at(i).scope&flagExplicit == 0 || !s.at(i).until.after(now) {
+func (t *Table) Lifetime(realm uint16, space portblock.Space, internal Endpoint, scope Scope, now Tick) (left time.Duration, ok bool) {
+	p := t.holder(nearInternal(realm, internal), space, scope)
+	if p.seg == nil {
 		return 0, false
 	}
-	return time.Duration(s.at(i).until-now) * time.Millisecond, true
+	_, until, explicit := t.usage(p)
+	if !explicit || !until.after(now) {
+		return 0, false
+	}
+	return time.Duration(until-now) * time.Millisecond, true
 }
 
 // CloseOver is Close for a session whose idle time is over; any other it leaves alone.
 func (t *Table) CloseOver(realm uint16, space portblock.Space, internal, remote Endpoint, now Tick) (e Ended, ok bool) {
-	s, i := t.session(realm, space, internal, remote)
-	if s == nil || !t.over(s.at(i), now) {
+	p := t.session(realm, space, internal, remote)
+	if p.seg == nil || !t.over(p, now) {
 		return Ended{}, false
 	}
-	return t.end(s, i, now), true
+	return t.end(p, now), true
 }

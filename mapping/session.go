@@ -17,114 +17,165 @@ type Session struct {
 // Ended is a session that was removed.
 type Ended struct {
 	Session
-	// At is the place of its mapping's external endpoint.
-	At Place
-	// Unmapped says that the mapping had no other use and was removed as well: its external endpoint is free.
-	Unmapped bool
+	// Block is the block of its external endpoint.
+	Block BlockID
+	// Unmapped says that the mapping had no other use and was removed as well, Shared that its external endpoint still
+	// serves other mappings. An endpoint that is unmapped and not shared is free.
+	Unmapped, Shared bool
+}
+
+func (r *half) session() Session {
+	return Session{
+		Realm: r.realm(), Space: r.space(), Internal: r.internal(), External: r.external(),
+		Remote: r.remote(), Phase: Phase(r.state() & phaseMask), Idle: r.idleClass(),
+	}
 }
 
 // Open enters a session of an existing mapping, begun by a packet from the internal end; seg counts for TCP only. It
 // returns false, and changes nothing, when the mapping is not there
 // or the session is. Close and Expire give it back.
-func (t *Table) Open(o *Session, scope Endpoint, seg *Segment, now Tick) bool {
-	inner := innerOf(o.Realm, o.Internal)
-	s, i := t.anchor(inner, o.Space)
-	if s == nil {
+func (t *Table) Open(o *Session, scope Scope, seg *Segment, now Tick) bool {
+	near := nearInternal(o.Realm, o.Internal)
+	p := t.out.anchor(near, o.Space)
+	if p.seg == nil {
 		return false
 	}
-	a := s.at(i)
-	if (a.outer^o.Remote.pack())&partMask == 0 && a.hasSession() {
+	a := p.half()
+	remote := o.Remote.pack()
+	if a.hasSession() && (a.peer^remote)&endMask == 0 {
 		return false
 	}
-	m := a
-	if a.others > 0 || !a.isOf(scope) {
-		if t.has(inner, session, o.Space, o.Remote) {
+	m := p
+	if of := t.isOf(p, scope); a.crowded() || !of {
+		if t.out.session(near, o.Space, remote).seg != nil {
 			return false
 		}
-		if !a.isOf(scope) {
-			s, i := t.further(inner, mapped, o.Space, scope)
-			if s == nil {
+		if !of {
+			if m = t.out.mapping(near, o.Space, scope.key()); m.seg == nil {
 				return false
 			}
-			m = s.at(i)
 		}
 	}
-	if m.external() != o.External {
+	if m.half().external() != o.External {
 		return false
 	}
-	m.sessions++
+	block := m.seg.blocks[m.slot]
 	t.sessions++
-	t.blocks.at(m.block).seen = now
-	if m == a && !a.hasSession() {
-		a.begin(o, seg, now)
-		t.hint(s, i, now)
-		return true
-	}
-	n := record{
-		inner: inner, outer: class(session, o.Space), ext: m.ext, block: m.block,
-		scope: m.scope & partMask,
-	}
-	n.begin(o, seg, now)
-	a.others++
-	t.add(&n, now)
-	return true
-}
+	t.blocks.at(block).seen = now
 
-// begin writes the first packet of a session into its record.
-func (r *record) begin(o *Session, seg *Segment, now Tick) {
+	n := half{
+		near: near, peer: remote | what(session, o.Space) | uint64(scope.On)<<scopeShift,
+		far: o.External.pack() | uint64(scope.Pool)<<poolShift | uint64(o.Idle&idleMask), seen: now,
+	}
+	back := half{
+		near: nearExternal(o.External, scope.Class), peer: n.peer, far: near, seen: now,
+	}
 	state := uint8(Active)
-	r.sent, r.heard = 0, 0
 	switch o.Space {
 	case portblock.TCP:
 		state = opened(seg.Flags)
-		r.sent, r.heard = seg.end(), seg.Ack
+		n.next, back.next = seg.end(), seg.Ack
 	case portblock.ICMP:
 		state = uint8(Query)
 	}
-	r.outer = r.outer&kindMask | o.Remote.pack() | uint64(state)
-	r.scope = r.scope&^(IdleClasses-1) | uint64(o.Idle&(IdleClasses-1))
-	r.out, r.in = now, now
+	n.setState(state)
+	back.setState(state)
+	t.in.addSession(&back, scope.On)
+
+	if m == p && !a.hasSession() {
+		c := t.out.crowd(a)
+		a.take(&n)
+		c.sessions++
+		t.out.setCrowd(a, c)
+		t.hint(p, now)
+		return true
+	}
+	sessions, until, explicit := t.usage(m)
+	t.setUsage(m, sessions+1, until, explicit)
+	c := t.out.crowd(a)
+	c.others++
+	t.out.setCrowd(a, c)
+	t.enter(&n, block, now)
+	return true
+}
+
+// take lets an anchor hold a session of its mapping.
+func (r *half) take(n *half) {
+	r.peer = r.peer&(whatMask|scopeMask|flagMapping|flagCrowd) | n.peer&(endMask|stateMask)
+	r.far, r.seen, r.next = n.far, n.seen, n.next
+}
+
+// addSession enters the half of a session on the inbound side, whose mapping is there.
+func (x *side) addSession(n *half, on Dependence) {
+	p := x.anchor(n.near, n.space())
+	a := p.half()
+	if a.hasMapping() && !a.hasSession() && a.far == n.far && a.remote().as(on) == n.remote().as(on) {
+		a.take(n)
+		return
+	}
+	c := x.crowd(a)
+	c.others++
+	x.setCrowd(a, c)
+	x.insert(n)
+}
+
+// removeSession takes out the half of a session on the inbound side. Its mapping stays.
+func (x *side) removeSession(near uint64, space portblock.Space, remote uint64) {
+	p := x.anchor(near, space)
+	if a := p.half(); a.hasSession() && (a.peer^remote)&endMask == 0 {
+		a.rest()
+		return
+	}
+	x.remove(x.session(near, space, remote))
+	x.leave(near, space)
+}
+
+// rest lets an anchor hold its mapping without a session.
+func (r *half) rest() {
+	r.peer = r.remote().as(r.dependence()).pack() | r.peer&(whatMask|scopeMask|flagMapping|flagCrowd)
 }
 
 // Close removes a session at once, whether its idle time is over or not.
 func (t *Table) Close(realm uint16, space portblock.Space, internal, remote Endpoint, now Tick) (e Ended, ok bool) {
-	s, i := t.session(realm, space, internal, remote)
-	if s == nil {
+	p := t.session(realm, space, internal, remote)
+	if p.seg == nil {
 		return Ended{}, false
 	}
-	return t.end(s, i, now), true
+	return t.end(p, now), true
 }
 
 // CloseInbound is Close by the external side, for a session that Inbound did not find because it is over.
-func (t *Table) CloseInbound(at Place, space portblock.Space, external, remote Endpoint, now Tick) (e Ended, ok bool) {
-	s, i := t.arriving(at, space, external, remote)
-	if s == nil {
+func (t *Table) CloseInbound(space portblock.Space, external Endpoint, class uint16, remote Endpoint, now Tick) (e Ended, ok bool) {
+	p := t.arriving(space, external, class, remote)
+	if p.seg == nil {
 		return Ended{}, false
 	}
-	return t.end(s, i, now), true
+	return t.end(p, now), true
 }
 
 // end removes a session, with its mapping when that has no other use.
-func (t *Table) end(s *segment, slot int, now Tick) Ended {
-	r := s.at(slot)
-	e := Ended{Session: r.session(), At: r.place()}
+func (t *Table) end(p spot, now Tick) Ended {
+	r := p.half()
+	e := Ended{Session: r.session(), Block: p.seg.blocks[p.slot]}
+	scope := t.scopeOf(p)
 	t.sessions--
+	t.in.removeSession(nearExternal(e.External, scope.Class), e.Space, e.Remote.pack())
 	if r.kind() == anchor {
-		r.outer &= kindMask
+		c := t.out.crowd(r)
+		r.rest()
+		c.sessions--
+		t.out.setCrowd(r, c)
 	} else {
-		inner, scope := r.inner, unpack(r.scope)
-		t.index.remove(s, slot)
-		s, slot = t.unanchor(inner, e.Space)
-		if !s.at(slot).isOf(scope) {
-			s, slot = t.further(inner, mapped, e.Space, scope)
-		}
-		r = s.at(slot)
+		near := r.near
+		t.out.remove(p)
+		t.out.leave(near, e.Space)
+		p = t.holder(near, e.Space, scope)
+		sessions, until, explicit := t.usage(p)
+		t.setUsage(p, sessions-1, until, explicit)
 	}
-	r.sessions--
-	r.lapse(now)
-	if r.unused() {
-		t.unmap(s, slot)
-		e.Unmapped = true
+	if t.lapse(p, now) {
+		m := t.unmap(p)
+		e.Unmapped, e.Shared = true, m.Shared
 	}
 	return e
 }

@@ -6,15 +6,16 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// Table holds the mappings and sessions of the subscribers of one shard. Each
-// direction finds a session in one record. It keeps no pointers per session, and an
-// insertion moves the records of at most one small part of it. It is not for concurrent use.
+// Table holds the mappings and sessions of the subscribers of one shard. Each direction finds what it needs of a session in one
+// cache line. The table keeps no pointers per session, and an insertion moves what is in at most one small part of it. It is not for
+// concurrent use.
 type Table struct {
-	index    index
+	out, in  side
 	blocks   blocks
 	permits  flat
 	origin   int64                 // Unix time in milliseconds of tick 0
 	idle     [IdleClasses][16]Tick // by class and phase
+	least    [16]Tick              // the least of all classes, by phase
 	inbound  bool                  // inbound packets refresh
 	latest   int64                 // what Advance last returned, before it became a Tick
 	cursor   int                   // next part for Expire
@@ -24,7 +25,7 @@ type Table struct {
 
 // NewTable returns an empty table. The key is secret: it keeps others from aiming at one place of it.
 func NewTable(key [24]byte, idle Timeouts, now time.Time) *Table {
-	t := &Table{index: newIndex(key), permits: newFlat(key), origin: now.UnixMilli()}
+	t := &Table{out: newSide(key, true), in: newSide(key, false), permits: newFlat(key), origin: now.UnixMilli()}
 	t.SetTimeouts(idle)
 	return t
 }
@@ -35,34 +36,62 @@ func (t *Table) Sessions() int { return t.sessions }
 // Mappings returns the number of mappings.
 func (t *Table) Mappings() int { return t.mappings }
 
-func innerOf(realm uint16, internal Endpoint) uint64 { return internal.pack() | uint64(realm) }
+func nearInternal(realm uint16, internal Endpoint) uint64 { return internal.pack() | uint64(realm) }
 
-// anchor finds the anchor of an internal endpoint.
-func (t *Table) anchor(inner uint64, space portblock.Space) (*segment, int) {
-	outer := class(anchor, space)
-	return t.index.find(t.index.hash.sum(inner, outer), inner, outer, kindMask)
+func nearExternal(external Endpoint, class uint16) uint64 { return external.pack() | uint64(class) }
+
+// classOf returns the class of remotes of a half of the outbound side.
+func (t *Table) classOf(p spot) uint16 {
+	if !t.blocks.classes {
+		return 0
+	}
+	return t.blocks.at(p.seg.blocks[p.slot]).Class
 }
 
-// further finds a record of an internal endpoint that has one of its own.
-func (t *Table) further(inner uint64, kind uint64, space portblock.Space, e Endpoint) (*segment, int) {
-	outer := e.pack() | class(kind, space)
-	return t.index.find(t.index.hash.sum(inner, outer), inner, outer, keyMask)
+// scopeOf returns the scope of the mapping of a half of the outbound side.
+func (t *Table) scopeOf(p spot) Scope {
+	r := p.half()
+	s := Scope{Class: t.classOf(p), Pool: r.pool(), On: r.dependence()}
+	s.Remote = r.remote().as(s.On)
+	return s
 }
 
-// session finds the record of a session.
-func (t *Table) session(realm uint16, space portblock.Space, internal, remote Endpoint) (*segment, int) {
+// isOf reports whether a half of the outbound side holds the mapping of a scope.
+func (t *Table) isOf(p spot, scope Scope) bool {
+	return p.half().hasMapping() && t.scopeOf(p) == scope
+}
+
+// session finds the half of a session on the outbound side.
+func (t *Table) session(realm uint16, space portblock.Space, internal, remote Endpoint) spot {
 	var l Lookup
 	t.LookOutbound(&l, realm, space, internal, remote)
-	return t.find(&l)
+	return t.out.spot(&l)
 }
 
-// arriving finds the record of a session by its external side.
-func (t *Table) arriving(at Place, space portblock.Space, external, remote Endpoint) (*segment, int) {
+// arriving finds the same by the external side.
+func (t *Table) arriving(space portblock.Space, external Endpoint, class uint16, remote Endpoint) spot {
 	var l Lookup
-	if !t.LookInbound(&l, at, space, external, remote) {
-		return nil, 0
+	t.LookInbound(&l, space, external, class, remote)
+	r := t.in.look(&l)
+	if r == nil {
+		return spot{}
 	}
-	return t.find(&l)
+	return t.leaving(r)
+}
+
+// leaving returns the outbound half of the session of an inbound half.
+func (t *Table) leaving(r *half) spot {
+	var l Lookup
+	t.out.begin(&l, r.far, r.space(), r.remote())
+	return t.out.spot(&l)
+}
+
+// returning returns the inbound half of the session of an outbound half.
+func (t *Table) returning(p spot) *half {
+	r := p.half()
+	var l Lookup
+	t.in.begin(&l, nearExternal(r.external(), t.classOf(p)), r.space(), r.remote())
+	return t.in.look(&l)
 }
 
 // Outbound is LookOutbound and PassOutbound in one.
@@ -73,38 +102,29 @@ func (t *Table) Outbound(realm uint16, space portblock.Space, internal, remote E
 }
 
 // Inbound is LookInbound and PassInbound in one.
-func (t *Table) Inbound(at Place, space portblock.Space, external, remote Endpoint, seg *Segment, now Tick) (Endpoint, uint16, bool) {
+func (t *Table) Inbound(space portblock.Space, external Endpoint, class uint16, remote Endpoint, seg *Segment, now Tick) (Endpoint, uint16, bool) {
 	var l Lookup
-	if !t.LookInbound(&l, at, space, external, remote) {
-		return Endpoint{}, 0, false
-	}
+	t.LookInbound(&l, space, external, class, remote)
 	return t.PassInbound(&l, seg, now)
 }
 
-// note tells a session's block of a packet, when the one before came long ago.
-func (t *Table) note(r *record, last, now Tick) {
-	if last>>seenShift != now>>seenShift {
-		t.see(r.block, now)
-	}
-}
-
-func (t *Table) see(id BlockID, now Tick) { t.blocks.at(id).seen = now }
-
 // Peek looks up a session by its external side and changes nothing: for ICMP
 // errors, which neither refresh nor end a session (RFC 5508 REQ-6).
-func (t *Table) Peek(at Place, space portblock.Space, external, remote Endpoint) (Session, bool) {
-	s, i := t.arriving(at, space, external, remote)
-	if s == nil {
+func (t *Table) Peek(space portblock.Space, external Endpoint, class uint16, remote Endpoint) (Session, bool) {
+	p := t.arriving(space, external, class, remote)
+	if p.seg == nil {
 		return Session{}, false
 	}
-	return s.at(i).session(), true
+	return p.half().session(), true
 }
 
 // PeekOutbound looks up the external endpoint of a session by its internal side and changes nothing.
 func (t *Table) PeekOutbound(realm uint16, space portblock.Space, internal, remote Endpoint) (Endpoint, bool) {
-	s, i := t.session(realm, space, internal, remote)
-	if s == nil {
+	var l Lookup
+	t.LookOutbound(&l, realm, space, internal, remote)
+	r := t.out.look(&l)
+	if r == nil {
 		return Endpoint{}, false
 	}
-	return s.at(i).external(), true
+	return r.external(), true
 }

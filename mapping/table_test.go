@@ -35,7 +35,7 @@ type goldenOwner struct {
 
 type goldenKey struct {
 	goldenOwner
-	scope Endpoint
+	scope Scope
 }
 
 type goldenFlow struct {
@@ -45,7 +45,7 @@ type goldenFlow struct {
 
 type goldenMapping struct {
 	external Endpoint
-	at       Place
+	block    BlockID
 	until    time.Time
 }
 
@@ -56,19 +56,35 @@ type goldenSession struct {
 	opening bool // of a TCP session, which else is established
 }
 
-func (g *golden) byPlace(space portblock.Space, at Place) (goldenKey, *goldenMapping) {
+// serving returns the mapping that serves a remote endpoint at an external one.
+func (g *golden) serving(space portblock.Space, external Endpoint, class uint16, remote Endpoint) (goldenKey, *goldenMapping) {
 	for k, m := range g.mappings {
-		if k.space == space && m.at == at {
+		serves := k.scope.On == OnNothing || k.scope.Remote.Addr == remote.Addr && (k.scope.On == OnAddress || k.scope.Remote == remote)
+		if k.space == space && m.external == external && k.scope.Class == class && serves {
 			return k, m
 		}
 	}
 	return goldenKey{}, nil
 }
 
+// fits reports whether a mapping can have an external endpoint.
+func (g *golden) fits(k goldenKey, external Endpoint) bool {
+	for other, m := range g.mappings {
+		ports := PortsOf(other.space) == PortsOf(k.space)
+		if m.external != external || !ports || other.scope.Class != k.scope.Class {
+			continue
+		}
+		if other.space != k.space || k.scope.On == OnNothing || other.scope.On != k.scope.On || other.scope.Remote == k.scope.Remote {
+			return false
+		}
+	}
+	return true
+}
+
 func (g *golden) idleOf(f goldenFlow, s *goldenSession) time.Duration {
 	of := g.idle[s.class]
 	switch {
-	case f.space == portblock.UDP:
+	case PortsOf(f.space) == portblock.UDP:
 		return of.UDP
 	case f.space == portblock.ICMP:
 		return of.ICMP
@@ -156,56 +172,77 @@ func TestTableAgainstModel(t *testing.T) {
 		g.idle = [2]Timeouts{idle, idle}
 		permits := rapid.Bool().Draw(t, "permits")
 		hosts := rapid.SampledFrom([]int{2, 20}).Draw(t, "hosts")
-		scopes := rapid.IntRange(1, 3).Draw(t, "scopes")
-		const ports = 12
-		var blocks [2][21]BlockID // each host of a realm has a block of its own
-		blockOf := func(realm uint16, host int) BlockID {
-			if id := &blocks[realm][host]; *id == 0 {
-				*id = table.AddBlock(Block{
-					Realm: realm, Internal: 0x64400000 + uint32(host), External: 0xcb007100 + uint32(realm), Number: uint16(host), Ports: ports,
+		const ports = 5
+		// Each pool has an external address in each realm, and each host a block in it; in the last pool one for each class of remotes.
+		behaviour := []Dependence{OnNothing, OnAddress, OnEndpoint, OnNothing}
+		pools := rapid.IntRange(1, len(behaviour)).Draw(t, "pools")
+		class := func(pool uint16, remote Endpoint) uint16 {
+			if pool == 3 {
+				return uint16(1 + remote.Addr%2)
+			}
+			return 0
+		}
+		type where struct {
+			realm, pool, class uint16
+			host               uint32
+		}
+		blocks := map[where]BlockID{}
+		address := func(w where) uint32 { return 0xcb007100 + uint32(w.realm)*16 + uint32(w.pool) }
+		blockOf := func(w where) BlockID {
+			if blocks[w] == 0 {
+				blocks[w] = table.AddBlock(Block{
+					Realm: w.realm, Internal: 0x64400000 + w.host, External: address(w), Class: w.class, Number: uint16(w.host), Ports: ports,
 				})
 			}
-			return blocks[realm][host]
+			return blocks[w]
 		}
-		host := func() int { return rapid.IntRange(1, hosts).Draw(t, "host") }
-		space := func() portblock.Space { return portblock.Space(rapid.IntRange(0, 2).Draw(t, "space")) }
+		host := func() uint32 { return uint32(rapid.IntRange(1, hosts).Draw(t, "host")) }
+		space := func() portblock.Space { return portblock.Space(rapid.IntRange(0, 3).Draw(t, "space")) }
 		owner := func() goldenOwner {
 			return goldenOwner{
 				uint16(rapid.IntRange(0, 1).Draw(t, "realm")), space(),
-				Endpoint{0x64400000 + uint32(host()), uint16(rapid.SampledFrom([]int{0, 1023, 40000, 65535}).Draw(t, "port"))},
+				Endpoint{0x64400000 + host(), uint16(rapid.SampledFrom([]int{0, 1023, 40000, 65535}).Draw(t, "port"))},
 			}
-		}
-		key := func() goldenKey {
-			return goldenKey{owner(), Endpoint{Port: uint16(rapid.IntRange(1, scopes).Draw(t, "scope"))}}
 		}
 		remote := func() Endpoint {
 			return Endpoint{0xc6336400 + uint32(rapid.IntRange(1, 3).Draw(t, "remote")), uint16(rapid.SampledFrom([]int{0, 53, 443}).Draw(t, "remote port"))}
 		}
-		place := func(realm uint16, host int) (Place, Endpoint) {
-			off := uint16(rapid.IntRange(0, ports-1).Draw(t, "offset"))
-			return Place{blockOf(realm, host), off}, Endpoint{0xcb007100 + uint32(realm), uint16(1024+ports*host) + off}
+		scope := func(r Endpoint) Scope {
+			pool := uint16(rapid.IntRange(0, pools-1).Draw(t, "pool"))
+			return ScopeOf(behaviour[pool], pool, class(pool, r), r)
+		}
+		key := func() (goldenKey, Endpoint) {
+			r := remote()
+			return goldenKey{owner(), scope(r)}, r
+		}
+		port := func(w where) Endpoint {
+			return Endpoint{address(w), uint16(1024 + ports*int(w.host) + rapid.IntRange(0, ports-1).Draw(t, "offset"))}
+		}
+		of := func(k goldenKey) where {
+			return where{k.realm, k.scope.Pool, k.scope.Class, k.internal.Addr - 0x64400000}
 		}
 		tick := func() Tick { return table.Advance(g.now) }
 		t.Repeat(map[string]func(*rapid.T){
 			"map": func(t *rapid.T) {
-				k := key()
-				at, e := place(k.realm, int(k.internal.Addr-0x64400000))
+				k, _ := key()
+				e := port(of(k))
+				m := Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e, Scope: k.scope, Block: blockOf(of(k))}
 				if rapid.IntRange(0, 9).Draw(t, "foreign") == 0 {
-					if foreign, _ := place(1-k.realm, host()); true {
-						require.False(t, table.AddMapping(&Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e, Scope: k.scope, At: foreign}, tick()))
-						return
-					}
+					w := of(k)
+					w.realm = 1 - w.realm
+					m.Block = blockOf(w)
+					require.False(t, table.AddMapping(&m, tick()))
+					return
 				}
-				_, held := g.byPlace(k.space, at)
-				free := g.mappings[k] == nil && held == nil
-				m := Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e, Scope: k.scope, At: at}
+				free := g.mappings[k] == nil && g.fits(k, e)
+				require.Equal(t, g.fits(k, e), table.Fits(k.space, e, k.scope))
 				require.Equal(t, free, table.AddMapping(&m, tick()), "AddMapping %v -> %v", k, e)
 				if free {
-					g.mappings[k] = &goldenMapping{external: e, at: at}
+					g.mappings[k] = &goldenMapping{external: e, block: m.Block}
 				}
 			},
 			"open": func(t *rapid.T) {
-				k, r := key(), remote()
+				k, r := key()
 				f, m := goldenFlow{k.goldenOwner, r}, g.mappings[k]
 				s := Session{Realm: k.realm, Space: k.space, Internal: k.internal, Remote: r, Idle: uint8(rapid.IntRange(0, 1).Draw(t, "class"))}
 				if m != nil {
@@ -235,8 +272,10 @@ func TestTableAgainstModel(t *testing.T) {
 			},
 			"inbound": func(t *rapid.T) {
 				sp, r := space(), remote()
-				at, e := place(uint16(rapid.IntRange(0, 1).Draw(t, "realm")), host())
-				k, m := g.byPlace(sp, at)
+				w := where{realm: uint16(rapid.IntRange(0, 1).Draw(t, "realm")), pool: uint16(rapid.IntRange(0, pools-1).Draw(t, "pool")), host: host()}
+				w.class = class(w.pool, r)
+				e := port(w)
+				k, m := g.serving(sp, e, w.class, r)
 				f := goldenFlow{k.goldenOwner, r}
 				s := g.sessions[f]
 				found := m != nil && s != nil && s.of == k
@@ -244,7 +283,7 @@ func TestTableAgainstModel(t *testing.T) {
 					found = false // silent from both ends
 				}
 				seg := Segment{Seq: 7, Flags: FlagRST} // out of window: it must change nothing
-				i, realm, ok := table.Inbound(at, sp, e, r, &seg, tick())
+				i, realm, ok := table.Inbound(sp, e, w.class, r, &seg, tick())
 				require.Equal(t, found, ok, "Inbound %v %v", e, r)
 				if ok {
 					require.Equal(t, k.internal, i)
@@ -255,7 +294,7 @@ func TestTableAgainstModel(t *testing.T) {
 				}
 			},
 			"keep": func(t *rapid.T) {
-				k := key()
+				k, _ := key()
 				d := time.Duration(rapid.IntRange(1, 900).Draw(t, "lifetime")) * time.Second
 				m := g.mappings[k]
 				require.Equal(t, m != nil, table.Keep(k.realm, k.space, k.internal, k.scope, d, tick()))
@@ -264,7 +303,7 @@ func TestTableAgainstModel(t *testing.T) {
 				}
 			},
 			"release": func(t *rapid.T) {
-				k := key()
+				k, _ := key()
 				m := g.mappings[k]
 				explicit := table.Release(k.realm, k.space, k.internal, k.scope, tick())
 				if m == nil || !m.until.After(g.now) {
@@ -281,7 +320,7 @@ func TestTableAgainstModel(t *testing.T) {
 				var ok bool
 				if s != nil && rapid.Bool().Draw(t, "by the external side") {
 					m := g.mappings[s.of]
-					ended, ok = table.CloseInbound(m.at, f.space, m.external, f.remote, tick())
+					ended, ok = table.CloseInbound(f.space, m.external, s.of.scope.Class, f.remote, tick())
 				} else {
 					ended, ok = table.Close(f.realm, f.space, f.internal, f.remote, tick())
 				}
@@ -293,8 +332,16 @@ func TestTableAgainstModel(t *testing.T) {
 					table.Forbid(ended.Space, ended.External, ended.Remote.Addr, 3)
 				}
 				require.Equal(t, f, goldenFlow{goldenOwner{ended.Realm, ended.Space, ended.Internal}, ended.Remote})
-				require.Equal(t, g.mappings[s.of].at, ended.At)
+				of := s.of
+				require.Equal(t, g.mappings[of].block, ended.Block)
 				require.Equal(t, g.end(f), ended.Unmapped)
+				if ended.Unmapped {
+					shared := false
+					for k, m := range g.mappings {
+						shared = shared || k.space == of.space && m.external == ended.External && k.scope.Class == of.scope.Class
+					}
+					require.Equal(t, shared, ended.Shared)
+				}
 			},
 			"time": func(t *rapid.T) {
 				g.now = g.now.Add(rapid.SampledFrom([]time.Duration{
@@ -310,15 +357,15 @@ func TestTableAgainstModel(t *testing.T) {
 				table.SetTimeouts(g.idle[0], g.idle[1])
 			},
 			"remove block": func(t *rapid.T) {
-				realm, h := uint16(rapid.IntRange(0, 1).Draw(t, "realm")), host()
-				id := blocks[realm][h]
+				k, _ := key()
+				id := blocks[of(k)]
 				live := false
 				for _, m := range g.mappings {
-					live = live || m.at.Block == id
+					live = live || m.block == id
 				}
 				require.Equal(t, id != 0 && !live, table.RemoveBlock(id))
 				if !live {
-					blocks[realm][h] = 0
+					delete(blocks, of(k))
 				}
 			},
 			"expire": func(t *rapid.T) {
@@ -332,21 +379,33 @@ func TestTableAgainstModel(t *testing.T) {
 					e, ok := table.Mapped(k.realm, k.space, k.internal, k.scope)
 					require.True(t, ok)
 					require.Equal(t, m.external, e)
-					in, realm, ok := table.Holder(m.at, k.space)
+					require.True(t, table.Taken(k.space, m.external, k.scope.Class))
+					in, realm, ok := table.Holder(k.space, m.external, k.scope.Class, k.scope.Remote)
 					require.True(t, ok)
 					require.Equal(t, k.internal, in)
 					require.Equal(t, k.realm, realm)
+					sharing := 0
+					for other, v := range g.mappings {
+						if other.space == k.space && v.external == m.external && other.scope.Class == k.scope.Class {
+							sharing++
+						}
+					}
+					stranger, _, ok := table.Holder(k.space, m.external, k.scope.Class, Endpoint{1, 1})
+					if ok {
+						require.Equal(t, 1, sharing)
+						require.Equal(t, k.internal, stranger)
+					}
 					for _, addr := range []uint32{0xc6336401, 0xc6336402, 0xc6336403} {
 						reached := false
 						for f, s := range g.sessions {
-							reached = reached || s.of == k && f.remote.Addr == addr
+							reached = reached || f.space == k.space && g.mappings[s.of].external == m.external && f.remote.Addr == addr
 						}
 						require.Equal(t, permits && reached, table.Permitted(k.space, m.external, addr, 3))
 						require.False(t, table.Permitted(k.space, m.external, addr, 0), "a permit of another class")
 					}
 				}
 				for f, s := range g.sessions {
-					p, ok := table.Peek(g.mappings[s.of].at, f.space, g.mappings[s.of].external, f.remote)
+					p, ok := table.Peek(f.space, g.mappings[s.of].external, s.of.scope.Class, f.remote)
 					require.True(t, ok)
 					require.Equal(t, f, goldenFlow{goldenOwner{p.Realm, p.Space, p.Internal}, p.Remote})
 				}

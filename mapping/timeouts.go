@@ -45,16 +45,22 @@ func (t *Table) SetTimeouts(idle Timeouts, classes ...Timeouts) {
 			FinRemote: ticks(of.TCPEstablished), Closing: ticks(of.TCPClosing), Reset: ticks(of.TCPClosing),
 		}
 	}
+	t.least = t.idle[0]
+	for c := range t.idle {
+		for phase, d := range t.idle[c] {
+			t.least[phase] = min(t.least[phase], d)
+		}
+	}
 	t.inbound = idle.RefreshInbound
-	t.index.each(func(s *segment) { s.stale = true })
+	t.out.each(func(s *segment) { s.stale = true })
 }
 
 // Classify gives each session the class of timeouts that of returns. It looks at the whole table.
 func (t *Table) Classify(of func(space portblock.Space, remote Endpoint) uint8) {
-	t.index.each(func(s *segment) {
-		for i := range s.slots() {
-			if r := s.at(i); s.holds(i) && r.hasSession() {
-				r.scope = r.scope&^(IdleClasses-1) | uint64(of(r.space(), r.remote())&(IdleClasses-1))
+	t.out.each(func(s *segment) {
+		for i := range s.halves {
+			if r := &s.halves[i]; r.hasSession() {
+				r.far = r.far&^idleMask | uint64(of(r.space(), r.remote())&idleMask)
 			}
 		}
 		s.stale = true
@@ -86,17 +92,17 @@ func (t *Table) advance(ahead int64) {
 // Tick converts a wall-clock time.
 func (t *Table) Tick(now time.Time) Tick { return Tick(now.UnixMilli() - t.origin) }
 
-// idleOf returns the idle time of a record's session.
-func (t *Table) idleOf(r *record) Tick { return t.idle[r.idleClass()][r.state()&phaseMask] }
+// idleOf returns the idle time of the session of a half of the outbound side.
+func (t *Table) idleOf(r *half) Tick { return t.idle[r.idleClass()][r.state()&phaseMask] }
 
 // silent reports whether an idle time has passed since a packet.
 func silent(since, idle, now Tick) bool { return int32(now-since) >= int32(idle) }
 
-// over reports whether the idle time of a session is over. Inbound packets count only
+// over reports whether the idle time of the session of a half of the outbound side is over. Inbound packets count only
 // where they refresh.
-func (t *Table) over(r *record, now Tick) bool {
-	idle := t.idleOf(r)
-	return silent(r.out, idle, now) && (!t.inbound || silent(r.in, idle, now))
+func (t *Table) over(p spot, now Tick) bool {
+	idle := t.idleOf(p.half())
+	return silent(p.half().seen, idle, now) && (!t.inbound || silent(t.returning(p).seen, idle, now))
 }
 
 // hint is a lower bound of the time at which a record may be over, in units of 1,024 ticks, modulo 2^16. A refresh
@@ -115,30 +121,35 @@ func hintAt(t Tick) hint { return hint(t >> hintShift) }
 
 func (h hint) after(u hint) bool { return int16(h-u) > 0 }
 
-// hintOf returns the hint of a record.
-func (t *Table) hintOf(r *record, now Tick) hint {
+// hintOf returns the hint of a half of the outbound side.
+func (t *Table) hintOf(p spot, now Tick) hint {
+	r := p.half()
 	ahead := int32(hintSpan << hintShift)
 	if r.hasSession() {
-		last := r.out
-		if t.inbound && r.in.after(last) {
-			last = r.in
+		last := r.seen
+		if idle := t.idleOf(r); t.inbound && silent(last, idle, now) {
+			if in := t.returning(p).seen; in.after(last) {
+				last = in
+			}
 		}
 		ahead = min(ahead, int32(last+t.idleOf(r)-now))
 	}
-	if r.scope&flagExplicit != 0 {
-		ahead = min(ahead, int32(r.until-now))
-	}
-	if r.hasMapping() && r.unused() {
-		ahead = 0 // until a session comes, or Expire
+	if r.hasMapping() && (!r.hasSession() || r.crowded()) {
+		sessions, until, explicit := t.usage(p)
+		if explicit {
+			ahead = min(ahead, int32(until-now))
+		} else if sessions == 0 {
+			ahead = 0 // until a session comes, or Expire
+		}
 	}
 	return hintAt(now + Tick(max(ahead, 0)))
 }
 
-// hint enters the hint of a record.
-func (t *Table) hint(s *segment, slot int, now Tick) {
-	h := t.hintOf(s.at(slot), now)
-	s.due[slot] = h
-	if s.next.after(h) {
-		s.next = h
+// hint enters the hint of a half of the outbound side.
+func (t *Table) hint(p spot, now Tick) {
+	h := t.hintOf(p, now)
+	p.seg.due[p.slot] = h
+	if p.seg.next.after(h) {
+		p.seg.next = h
 	}
 }

@@ -1,45 +1,90 @@
 package mapping
 
-// track follows the TCP connection of a session and reports whether the segment fits the connection.
-func (t *Table) track(s *segment, slot int, seg *Segment, fromRemote bool, now Tick) (fitted bool) {
-	r := s.at(slot)
-	state := r.state()
-	own, peer := &r.sent, &r.heard
+// trackOutbound follows the TCP connection of a session with a segment of the internal end, and reports whether the segment fits the
+// connection.
+func (t *Table) trackOutbound(l *Lookup, r *half, seg *Segment, now Tick) (fitted bool) {
+	if usual(r, seg, knownInternal) {
+		return r.follow(seg)
+	}
+	changed, fitted := r.segment(seg, false)
+	if changed == r.state() {
+		return fitted
+	}
+	p := t.out.spot(l)
+	t.change(p, t.returning(p), changed, seg, false, now)
+	return true
+}
+
+// trackInbound is trackOutbound for a segment of the remote end.
+func (t *Table) trackInbound(l *Lookup, r *half, seg *Segment, now Tick) (fitted bool) {
+	if usual(r, seg, knownRemote) {
+		return r.follow(seg)
+	}
+	changed, fitted := r.segment(seg, true)
+	if changed == r.state() {
+		return fitted
+	}
+	t.change(t.leaving(r), r, changed, seg, true, now)
+	return true
+}
+
+// usual reports whether a segment can change nothing but its end's sequence number: of an established connection, without SYN, FIN
+// and RST, of an end that is known.
+func usual(r *half, seg *Segment, known uint8) bool {
+	return r.state()&(phaseMask|known) == uint8(Established)|known && seg.Flags&(FlagSYN|FlagFIN|FlagRST) == 0
+}
+
+// follow moves the sequence number on by a usual segment, if the segment is in window.
+func (r *half) follow(seg *Segment) bool {
+	if !inWindow(seg.Seq, r.next) {
+		return false
+	}
+	if end := seg.Seq + seg.Length; int32(end-r.next) > 0 {
+		r.next = end
+	}
+	return true
+}
+
+// segment returns the state after a segment of the end that a half is of, and whether the segment fits the connection. It moves
+// the end's sequence number on.
+func (r *half) segment(seg *Segment, fromRemote bool) (state uint8, fitted bool) {
+	state = r.state()
 	known, begun := uint8(knownInternal), uint8(ackInternal)
 	if fromRemote {
-		own, peer = peer, own
 		known, begun = knownRemote, ackRemote
 	}
-	if !fits(state, seg, *own, fromRemote) {
-		return false
+	if !fits(state, seg, r.next, fromRemote) {
+		return state, false
 	}
 	end := seg.end()
 	flags := seg.Flags
 	restart := reopens(state, flags, fromRemote)
 	switch phase := Phase(state & phaseMask); {
-	case phase == Opening && restart && end != *own:
+	case phase == Opening && restart && end != r.next:
 		state = opened(flags) // another SYN: what was seen before is of another connection
-	case phase == Reset && restart && state&(known|begun) == known && inWindow(seg.Seq, *own):
+	case phase == Reset && restart && state&(known|begun) == known && inWindow(seg.Seq, r.next):
 		flags &^= FlagSYN // a late SYN of the same connection, as good as any other segment
 		restart = false
 	}
-	if restart || state&known == 0 || int32(end-*own) > 0 {
-		*own = end
+	if restart || state&known == 0 || int32(end-r.next) > 0 {
+		r.next = end
 	}
-	changed := advance(state, flags, fromRemote)
+	return advance(state, flags, fromRemote), true
+}
+
+// change gives both halves of a session the state after a segment.
+func (t *Table) change(out spot, in *half, state uint8, seg *Segment, fromRemote bool, now Tick) {
+	r := out.half()
 	before := r.state()
-	if changed == before {
-		return true
-	}
-	r.setState(changed)
-	if !fromRemote && flags&(FlagSYN|FlagACK) == FlagSYN|FlagACK && Phase(changed&phaseMask) == Opening {
-		*peer = seg.Ack // what the remote end sends next
+	r.setState(state)
+	in.setState(state)
+	if !fromRemote && seg.Flags&(FlagSYN|FlagACK) == FlagSYN|FlagACK && Phase(state&phaseMask) == Opening {
+		in.next = seg.Ack // what the remote end sends next
 	}
 	// A change of phase is an event of the connection as a whole: its idle
 	// time starts anew, whoever sent the segment.
-	if before&phaseMask != changed&phaseMask {
-		r.out, r.in = now, now
-		t.hint(s, slot, now)
+	if before&phaseMask != state&phaseMask {
+		r.seen, in.seen = now, now
+		t.hint(out, now)
 	}
-	return true
 }

@@ -27,7 +27,7 @@ func (c *change) count() {
 			s.mu.Lock()
 			page, part = s.table.AppendSavedSessions(page[:0], part)
 			for i := range page {
-				b, _ := s.table.Block(page[i].At.Block)
+				b, _ := s.table.Block(page[i].Block)
 				sub := s.list.at(b.Owner)
 				if v := &c.pools[sub.key.pool]; v.remap && !sameSet(sub.fixed.ports, c.cfg.Pools[v.number].Map, sub.key.addr) {
 					continue

@@ -82,7 +82,7 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 // sessionEnded gives back what a removed session held: its place in the
 // subscriber's limit, its permit, and the port of its mapping when that went with it. The caller holds mu.
 func (e *Engine) sessionEnded(s *shard, ended *mapping.Ended) {
-	b, _ := s.table.Block(ended.At.Block)
+	b, _ := s.table.Block(ended.Block)
 	sub := s.list.at(b.Owner)
 	sub.sessions--
 	s.uses[sub.key.pool].sessions--
@@ -93,20 +93,22 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Ended) {
 		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr, b.Class)
 	}
 	if ended.Unmapped {
-		e.unmapped(s, sub, ended.Space, ended.External.Port)
+		e.unmapped(s, sub, ended.Space, ended.External.Port, ended.Shared)
 	}
 }
 
 // mappingEnded gives back the port of a removed mapping. The caller holds mu.
 func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
-	b, _ := s.table.Block(m.At.Block)
-	e.unmapped(s, s.list.at(b.Owner), m.Space, m.External.Port)
+	b, _ := s.table.Block(m.Block)
+	e.unmapped(s, s.list.at(b.Owner), m.Space, m.External.Port, m.Shared)
 }
 
-// unmapped gives back the port of a removed mapping to its subscriber. The caller holds mu.
-func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port uint16) {
-	e.returnPort(s, sub, space, port)
-	sub.account.unmapped(space)
+// unmapped gives back the port of a removed mapping to its subscriber, unless other mappings share it. The caller holds mu.
+func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port uint16, shared bool) {
+	if !shared {
+		e.returnPort(s, sub, space, port)
+		sub.account.unmapped(space)
+	}
 	s.uses[sub.key.pool].mappings--
 }
 

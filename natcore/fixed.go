@@ -52,8 +52,9 @@ func (f *fixedPorts) take(space portblock.Space, rnd rand.Source) (index int, ok
 	return 0, false // not reached: live counts the bits
 }
 
-// use takes a port by its place in the set.
-func (f *fixedPorts) use(space portblock.Space, i int) {
+// use takes a certain port of the set.
+func (f *fixedPorts) use(space portblock.Space, port uint16) {
+	i, _ := f.ports.Index(f.ports.External(), port)
 	if f.used[space] == nil {
 		f.used[space] = make([]uint64, (f.ports.Len()+63)/64)
 	}

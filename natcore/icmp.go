@@ -74,11 +74,11 @@ func (c *call) errorIn(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	space := spaceOf(&q)
 	external := mapping.Endpoint{Addr: q.Src, Port: q.SrcPort}
 	remote := remoteOf(space, q.Dst, q.DstPort)
-	s, at, _, why := c.holder(external, remote)
+	s, class, _, why := c.holder(external, remote)
 	if why != ReasonNone {
 		return Drop, ReasonICMPNoMatch
 	}
-	internal, realm, ok := c.mappedTo(s, at, space, external, remote)
+	internal, realm, ok := c.mappedTo(s, class, space, external, remote)
 	if !ok {
 		return Drop, ReasonICMPNoMatch
 	}
@@ -100,17 +100,15 @@ func (c *call) leastMTU(least int) int {
 }
 
 // mappedTo returns the internal endpoint of a session or, for packets that made none, of a mapping.
-func (c *call) mappedTo(s *shard, at mapping.Place, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, bool) {
-	if session, ok := s.table.Peek(at, space, external, remote); ok {
+func (c *call) mappedTo(s *shard, class uint16, space portblock.Space, external, remote mapping.Endpoint) (mapping.Endpoint, uint16, bool) {
+	if session, ok := s.table.Peek(space, external, class, remote); ok {
 		return session.Internal, session.Realm, true
 	}
 	pool, _, _ := c.e.external.find(external.Addr)
-	p := c.e.pools[pool]
-	class := p.selection.class(remote)
-	if !p.admits(s.table, space, external, remote, class) {
+	if !c.e.pools[pool].admits(s.table, space, external, remote, class) {
 		return mapping.Endpoint{}, 0, false
 	}
-	return s.table.Holder(at, space)
+	return s.table.Holder(space, external, class, remote)
 }
 
 // errorOut translates an ICMP error that leaves: it quotes a packet that

@@ -76,7 +76,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if !ok {
 				return fmt.Errorf("mapping %v to %v, which is in no pool", m.Internal, m.External)
 			}
-			b, ok := s.table.Block(m.At.Block)
+			b, ok := s.table.Block(m.Block)
 			if !ok || b.External != m.External.Addr {
 				return fmt.Errorf("mapping %v to %v, at a place of %v", m.Internal, m.External, mapping.Addr4(b.External))
 			}
@@ -237,11 +237,11 @@ func (e *Engine) checkBlocks(s *shard, sub *subscriber, now time.Time) error {
 			return fmt.Errorf("block %v is not heating on its address", b.Block)
 		}
 		n, _ := p.layout.Locate(p.layout.SetOf(b.Block).First())
-		o := p.owner(b.Block.Address(), n)
-		if !slices.Contains(sub.blocks, heldBlock{b.Block, o.id()}) || o.shard() != s.index {
-			return fmt.Errorf("block %v leads to block %d of shard %d", b.Block, o.id(), o.shard())
+		i := slices.IndexFunc(sub.blocks, func(h heldBlock) bool { return h.block == b.Block })
+		if o := p.owner(b.Block.Address(), n); i < 0 || o.shard() != s.index {
+			return fmt.Errorf("block %v leads to shard %d", b.Block, o.shard())
 		}
-		if of, ok := s.table.Block(o.id()); !ok || of.Owner != sub.index || int(of.Number) != b.Block.Number() {
+		if of, ok := s.table.Block(sub.blocks[i].id); !ok || of.Owner != sub.index || int(of.Number) != b.Block.Number() {
 			return fmt.Errorf("block %v leads to block %d of subscriber %d", b.Block, of.Number, of.Owner)
 		}
 	}

@@ -63,7 +63,7 @@ func (e *Engine) mappings(wanted func(*mapping.SavedMapping, mapping.Tick) bool)
 
 // mappingInfo describes a mapping. The caller holds mu.
 func (e *Engine) mappingInfo(s *shard, m *mapping.SavedMapping) MappingInfo {
-	b, _ := s.table.Block(m.At.Block)
+	b, _ := s.table.Block(m.Block)
 	i := MappingInfo{
 		Realm: Realm(m.Realm), Protocol: protocols[m.Space], Internal: m.Internal.AddrPort(), External: m.External.AddrPort(), Class: b.Class,
 	}

@@ -118,7 +118,7 @@ type opening struct {
 	key              subscriberKey
 	space            portblock.Space
 	internal, remote mapping.Endpoint
-	scope            mapping.Endpoint // of the mapping
+	scope            mapping.Scope // of the mapping
 	seg              mapping.Segment
 }
 
@@ -205,11 +205,11 @@ func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
 		return ReasonNoSession // nobody lets such a segment in without a session
 	}
 	external := mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}
-	s, at, _, why := c.holder(external, mapping.Endpoint{})
+	s, class, _, why := c.holder(external, mapping.Endpoint{})
 	if why != ReasonNone {
 		return why
 	}
-	if _, _, held := s.table.Holder(at, space); !held {
+	if !s.table.Taken(space, external, class) {
 		return ReasonNoMapping
 	}
 	return ReasonNone
@@ -222,7 +222,7 @@ func initial(h *rewrite.Packet4) bool {
 
 // mapped returns the external endpoint of an internal one, from its mapping or a new one.
 // The caller has locked the shard; it is locked again on return, and may have been unlocked meanwhile.
-func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, internal, scope, remote mapping.Endpoint) (mapping.Endpoint, Reason) {
+func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, internal mapping.Endpoint, scope mapping.Scope, remote mapping.Endpoint) (mapping.Endpoint, Reason) {
 	external, ok := s.table.Mapped(key.realm, space, internal, scope)
 	if ok {
 		return external, ReasonNone
@@ -249,7 +249,7 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	}
 	m := mapping.Mapping{
 		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
-		External: mapping.Endpoint{Addr: sub.external, Port: t.port}, At: t.at,
+		External: mapping.Endpoint{Addr: sub.external, Port: t.port}, Block: t.block,
 	}
 	if !s.table.AddMapping(&m, s.tick) {
 		// Another caller mapped the endpoint while the shard was unlocked.

@@ -18,22 +18,8 @@ import (
 type plain struct {
 	h     rewrite.Plain4
 	look  mapping.Lookup
-	where position
-	at    mapping.Place // of an inbound packet's external endpoint
-	// becomes is what the source of an outbound packet becomes, or the destination of an inbound one.
-	becomes mapping.Endpoint
-	shard   uint8
-	next    uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
-	lost    bool  // no session can be found
-}
-
-// position is where the external endpoint of an inbound packet lies: what leads to its place in a shard's table.
-type position struct {
-	owner  owner
-	pool   uint16
-	class  uint16
-	number uint16 // of the block's position
-	offset uint16 // in that position
+	shard uint8
+	next  uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
 }
 
 const (
@@ -66,12 +52,9 @@ func (c *call) one(p *Packet) {
 	var a plain
 	if c.plain(p, &a) {
 		s := c.lock(c.e.shards[a.shard])
-		if p.Direction == Inbound {
-			c.find(s, &a)
-		}
-		if c.look(s, p, &a); c.pass(s, p, &a) {
+		if becomes, ok := c.pass(s, p, &a); ok {
 			c.unlock() // before the packet is written, which needs no lock
-			c.write(p, &a)
+			c.write(p, &a, becomes)
 			return
 		}
 	}
@@ -96,49 +79,44 @@ func (c *call) chunk(packets []Packet, a []plain) {
 	}
 }
 
-// plain parses a packet, and reports whether it goes the plain way to a shard.
+// plain parses a packet, begins the look-up of its session, and reports whether it goes the plain way.
 func (c *call) plain(p *Packet, a *plain) bool {
 	e := c.e
 	if p.Flags&^PartialChecksum != 0 || !rewrite.ParsePlain4(p.Bytes, &a.h) || a.h.TCPFlags&rewrite.TCPSyn != 0 || e.stopped.Load() {
 		return false
 	}
 	a.h.Partial = p.Flags != 0
+	space := portblock.UDP
+	if a.h.Proto == rewrite.ProtoTCP {
+		space = portblock.TCP
+	}
+	src, dst := mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}, mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}
 	switch p.Direction {
 	case Outbound:
-		if c.own(a.h.Dst) {
+		if c.own(dst.Addr) {
 			return false
 		}
-		a.lost = false
-		a.shard = uint8(e.shardNumber(uint16(p.Realm), a.h.Src))
+		shard := e.shardNumber(uint16(p.Realm), src.Addr)
+		e.shards[shard].table.LookOutbound(&a.look, uint16(p.Realm), space, src, dst)
+		a.shard = uint8(shard)
 		return true
 	case Inbound:
-		if c.static != nil && c.static.owns(a.h.Dst) || c.own(a.h.Src) {
+		if c.static != nil && c.static.owns(dst.Addr) || c.own(src.Addr) {
 			return false
 		}
-		pool, at, ok := e.external.find(a.h.Dst)
-		if !ok || e.pools[pool].formula.Load() != nil {
+		pool, position, ok := e.external.find(dst.Addr)
+		if !ok {
 			return false
 		}
-		external, remote := a.ends()
-		if a.where, ok = e.pools[pool].locate(pool, at, external, remote); !ok {
+		shard, class, ok := e.pools[pool].locate(e, position, dst, src)
+		if !ok {
 			return false
 		}
-		a.shard = uint8(a.where.owner.shard())
+		e.shards[shard].table.LookInbound(&a.look, space, dst, class, src)
+		a.shard = uint8(shard)
 		return true
 	}
 	return false
-}
-
-// ends returns the destination and the source of an inbound packet.
-func (a *plain) ends() (external, remote mapping.Endpoint) {
-	return mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}, mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}
-}
-
-func (a *plain) space() portblock.Space {
-	if a.h.Proto == rewrite.ProtoTCP {
-		return portblock.TCP
-	}
-	return portblock.UDP
 }
 
 // staged translates plain packets, shard by shard.
@@ -160,37 +138,17 @@ func (c *call) staged(packets []Packet, a []plain) {
 	}
 	for _, n := range order[:shards] {
 		s := c.lock(c.e.shards[n])
-		// Each step reads what the one before told where to find, for all packets. Short steps overlap best.
 		for i := first[n]; i != 0; i = a[i-1].next {
-			if packets[i-1].Direction == Inbound {
-				c.find(s, &a[i-1])
+			if packets[i-1].Direction == Outbound {
+				s.table.PrefetchOutbound(&a[i-1].look)
+			} else {
+				s.table.PrefetchInbound(&a[i-1].look)
 			}
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
-			c.look(s, &packets[i-1], &a[i-1])
-		}
-		for i := first[n]; i != 0; i = a[i-1].next {
-			if !a[i-1].lost {
-				s.table.Aim(&a[i-1].look)
-			}
-		}
-		for i := first[n]; i != 0; i = a[i-1].next {
-			if !a[i-1].lost { // which was aimed at nothing
-				if !a[i-1].lost {
-					s.touched += s.table.Touch(&a[i-1].look)
-				}
-			}
-		}
-		for i := first[n]; i != 0; i = a[i-1].next {
-			if c.shard != s { // let go for a packet of no session
-				c.lock(s)
-				if packets[i-1].Direction == Inbound {
-					c.find(s, &a[i-1])
-				}
-				c.look(s, &packets[i-1], &a[i-1])
-			}
-			if c.pass(s, &packets[i-1], &a[i-1]) {
-				c.write(&packets[i-1], &a[i-1])
+			c.lock(s) // let go for a packet of no session
+			if becomes, ok := c.pass(s, &packets[i-1], &a[i-1]); ok {
+				c.write(&packets[i-1], &a[i-1], becomes)
 				continue
 			}
 			c.process(&packets[i-1])
@@ -201,54 +159,32 @@ func (c *call) staged(packets []Packet, a []plain) {
 	}
 }
 
-// find finds the place of an inbound packet's external endpoint. The caller has locked the shard.
-func (c *call) find(s *shard, a *plain) {
-	external, _ := a.ends()
-	at, ok := s.place(c.e.pools[a.where.pool], &a.where, external)
-	a.at, a.lost = at, !ok
-}
-
-// look begins the look-up of a packet's session. The caller has locked the shard.
-func (c *call) look(s *shard, p *Packet, a *plain) {
-	if p.Direction == Outbound {
-		internal, remote := mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}, mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}
-		s.table.LookOutbound(&a.look, uint16(p.Realm), a.space(), internal, remote)
-		return
-	}
-	if !a.lost {
-		external, remote := a.ends()
-		a.lost = !s.table.LookInbound(&a.look, a.at, a.space(), external, remote)
-	}
-}
-
-// pass looks up the session of a packet and reports whether there is one. The caller has locked the shard.
-func (c *call) pass(s *shard, p *Packet, a *plain) (ok bool) {
-	if a.lost {
-		return false
-	}
+// pass returns what the source of an outbound packet of a session becomes, or the destination of an inbound one. The caller has locked
+// the shard.
+func (c *call) pass(s *shard, p *Packet, a *plain) (becomes mapping.Endpoint, ok bool) {
 	seg := mapping.Segment{Seq: a.h.Seq, Ack: a.h.Ack, Length: uint32(a.h.PayloadLength), Flags: a.h.TCPFlags}
 	if p.Direction == Outbound {
-		a.becomes, ok = s.table.PassOutbound(&a.look, &seg, s.tick)
+		becomes, ok = s.table.PassOutbound(&a.look, &seg, s.tick)
 	} else {
 		var realm uint16
-		if a.becomes, realm, ok = s.table.PassInbound(&a.look, &seg, s.tick); ok {
+		if becomes, realm, ok = s.table.PassInbound(&a.look, &seg, s.tick); ok {
 			p.Realm = Realm(realm)
 		}
 	}
 	if ok {
 		s.counts.packets[p.Direction][Forward]++
 	}
-	return ok
+	return becomes, ok
 }
 
 // write gives a packet of a known session its other endpoint.
-func (c *call) write(p *Packet, a *plain) {
+func (c *call) write(p *Packet, a *plain, becomes mapping.Endpoint) {
 	p.Verdict, p.Reason = Forward, ReasonNone
 	if p.Direction == Inbound {
-		a.h.SetDestination(p.Bytes, a.becomes.Addr, a.becomes.Port)
+		a.h.SetDestination(p.Bytes, becomes.Addr, becomes.Port)
 		return
 	}
-	a.h.SetSource(p.Bytes, a.becomes.Addr, a.becomes.Port)
+	a.h.SetSource(p.Bytes, becomes.Addr, becomes.Port)
 	if ids := &c.e.ids; !a.h.DontFragment && ids.counters != nil {
 		a.h.SetID(p.Bytes, ids.next(a.h.Src, a.h.Dst, a.h.Proto))
 	}

@@ -59,17 +59,30 @@ type ownerPages []atomic.Pointer[ownerPage]
 // ownersPerPage is the number of block positions whose owners are allocated together.
 const ownersPerPage = 512
 
-// ownerPage holds the owners of some block positions: those of a place follow each other. It is made when one of them
-// is first taken, and never moves.
-type ownerPage [ownersPerPage]atomic.Uint64
+// ownerPage holds the owners of some block positions, two in a word: those of a place follow each other. It is made when one of
+// them is first taken, and never moves.
+type ownerPage [ownersPerPage / 2]atomic.Uint32
 
-// owner tells who holds a block: its number in the shard's table, and the shard. Zero is nobody.
-type owner uint64
+// owner is the shard of who holds a block, and one more. Zero is nobody.
+type owner uint16
 
-func ownerOf(shard int, id mapping.BlockID) owner { return owner(id)<<8 | owner(shard) }
+func ownerOf(shard int) owner { return owner(shard + 1) }
 
-func (o owner) shard() int          { return int(o & 0xff) }
-func (o owner) id() mapping.BlockID { return mapping.BlockID(o >> 8) }
+func (o owner) shard() int { return int(o) - 1 }
+
+func (p *ownerPage) load(i uint64) owner {
+	return owner(p[i/2%uint64(len(p))].Load() >> (i % 2 * 16))
+}
+
+func (p *ownerPage) store(i uint64, o owner) {
+	word, shift := &p[i/2], i%2*16
+	for {
+		old := word.Load()
+		if word.CompareAndSwap(old, old&^(0xffff<<shift)|uint32(o)<<shift) {
+			return
+		}
+	}
+}
 
 func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	p := &pool{cfg: cfg, addresses: map[uint32]*portblock.Address{}}
@@ -188,7 +201,7 @@ func (p *pool) owner(place uint32, number int) owner {
 	if page == nil {
 		return 0
 	}
-	return owner(page[i%ownersPerPage].Load())
+	return page.load(i % ownersPerPage)
 }
 
 // positions returns the first and the last position of a block, counted over all places.
@@ -213,7 +226,7 @@ func (p *pool) setOwner(b portblock.Block, o owner) {
 	pages := *p.owners.Load()
 	first, last := p.positions(b)
 	for i := first; i <= last; i++ {
-		pages[i/ownersPerPage].Load()[i%ownersPerPage].Store(uint64(o))
+		pages[i/ownersPerPage].Load().store(i%ownersPerPage, o)
 	}
 }
 

@@ -48,7 +48,7 @@ func (e *Engine) endSome(s *shard, session func(*mapping.SavedSession, *subscrib
 	for part := 0; part >= 0; {
 		page, part = s.table.AppendSavedSessions(page[:0], part)
 		for i := range page {
-			b, _ := s.table.Block(page[i].At.Block)
+			b, _ := s.table.Block(page[i].Block)
 			if session(&page[i], s.list.at(b.Owner)) {
 				sessions = append(sessions, page[i])
 			}
@@ -65,7 +65,7 @@ func (e *Engine) endSome(s *shard, session func(*mapping.SavedSession, *subscrib
 	for part := 0; part >= 0; {
 		held, part = s.table.AppendMappings(held[:0], part)
 		for i := range held {
-			b, _ := s.table.Block(held[i].At.Block)
+			b, _ := s.table.Block(held[i].Block)
 			if of(s.list.at(b.Owner)) {
 				mappings = append(mappings, held[i])
 			}

@@ -149,7 +149,7 @@ func (r *reader) own(s *shard, p *pool, sub *subscriber, b portblock.Block) bool
 		Number: uint16(b.Number()), Owner: sub.index, Ports: uint32(p.layout.PortsOf(b)),
 	})
 	sub.blocks = append(sub.blocks, heldBlock{b, id})
-	p.setOwner(b, ownerOf(s.index, id))
+	p.setOwner(b, ownerOf(s.index))
 	p.held += p.unitsOf(b)
 	sub.account.blocks++
 	if a := sub.account.realm; a != nil {

@@ -17,20 +17,22 @@ func (r *reader) mappings(s *shard) {
 		if r.err != nil {
 			return
 		}
+		p := r.e.pools[sub.key.pool]
 		m := mapping.Mapping{
-			Realm: sub.key.realm, Space: space, Internal: mapping.Endpoint{Addr: sub.key.addr, Port: internal}, Scope: scope,
-			External: mapping.Endpoint{Addr: sub.external, Port: port}, At: sub.at(r.e.pools[sub.key.pool].layout, port),
+			Realm: sub.key.realm, Space: space, Internal: mapping.Endpoint{Addr: sub.key.addr, Port: internal},
+			External: mapping.Endpoint{Addr: sub.external, Port: port}, Block: sub.blockOf(p.layout, port),
 		}
-		if m.At.Block == 0 || !s.table.AddMapping(&m, s.tick) {
+		m.Scope = mapping.ScopeOf(dependence[p.cfg.Mapping], sub.key.pool, sub.key.class, scope)
+		if m.Block == 0 || !s.table.AddMapping(&m, s.tick) {
 			r.bad("a mapping of %v contradicts the rest", m.Internal)
 			return
 		}
-		if sub.fixed != nil && m.At.Block == sub.fixed.id {
-			sub.fixed.use(mapping.PortsOf(space), int(m.At.Offset))
+		if sub.fixed != nil && m.Block == sub.fixed.id {
+			sub.fixed.use(mapping.PortsOf(space), port)
 		}
 		r.mapped[sub]++
 		if left > 0 {
-			s.table.Keep(m.Realm, space, m.Internal, scope, left, s.tick)
+			s.table.Keep(m.Realm, space, m.Internal, m.Scope, left, s.tick)
 		}
 		sub.account.ports[mapping.PortsOf(space)]++
 		if a := sub.account.realm; a != nil {
@@ -57,7 +59,7 @@ func (r *reader) sessions(s *shard) {
 	for range r.count(14) {
 		sub := r.numbered(s)
 		space, internal, scope, remote := portblock.Space(r.u(uint64(mapping.UDPLite))), uint16(r.u(most16)), r.endpoint(), r.endpoint()
-		v := mapping.SavedSession{Scope: scope}
+		v := mapping.SavedSession{}
 		port := uint16(r.u(most16))
 		v.State, _ = uint8(r.u(most8)), r.u(mapping.IdleClasses-1) // the class follows from Timeouts
 		out, in := r.u(uint64(mapping.MaxIdle.Milliseconds())), r.u(uint64(mapping.MaxIdle.Milliseconds()))
@@ -66,23 +68,24 @@ func (r *reader) sessions(s *shard) {
 			return
 		}
 		p := r.e.pools[sub.key.pool]
-		wantScope, class := p.scope(remote)
+		want, class := p.scope(remote)
+		v.Scope = mapping.ScopeOf(want.On, want.Pool, class, scope)
 		v.Session = mapping.Session{
 			Realm: sub.key.realm, Space: space, Internal: mapping.Endpoint{Addr: sub.key.addr, Port: internal},
 			External: mapping.Endpoint{Addr: sub.external, Port: port}, Remote: remote, Idle: r.e.timeouts.Load().class(space, remote),
 		}
 		v.Out, v.In = s.tick-mapping.Tick(out), s.tick-mapping.Tick(in)
-		at := sub.at(p.layout, port)
-		if at.Block == 0 || wantScope != scope || class != sub.key.class {
+		block := sub.blockOf(p.layout, port)
+		if block == 0 || v.Scope != want || class != sub.key.class {
 			r.bad("a session of %v is of no block", v.Internal)
 			return
 		}
-		seen := s.table.LastPacket(at.Block)
+		seen := s.table.LastPacket(block)
 		if !s.table.RestoreSession(&v, s.tick) {
 			r.bad("a session of %v contradicts the rest", v.Internal)
 			return
 		}
-		s.table.RestoreLastPacket(at.Block, seen)
+		s.table.RestoreLastPacket(block, seen)
 		if p.cfg.Filtering == AddressDependent {
 			s.table.Permit(space, v.External, remote.Addr, class)
 		}
@@ -108,12 +111,7 @@ func (r *reader) whole(s *shard, sub *subscriber) {
 		}
 		for port := range sub.holding.Live(sp) {
 			ports++
-			at := sub.at(layout, port.Number)
-			_, _, ok := s.table.Holder(at, sp)
-			if !ok && sp == portblock.UDP {
-				_, _, ok = s.table.Holder(at, mapping.UDPLite)
-			}
-			if !ok {
+			if !s.table.Taken(sp, mapping.Endpoint{Addr: sub.external, Port: port.Number}, sub.key.class) {
 				r.bad("a port of %v has no mapping", mapping.Addr4(sub.key.addr))
 				return
 			}

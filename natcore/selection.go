@@ -81,13 +81,11 @@ func (s *selection) class(remote mapping.Endpoint) uint16 {
 // scope returns the scope and the class of a mapping that is used with a remote
 // endpoint. A mapping is one for each pool, as rules may send a host's packets to several, and an
 // endpoint-independent one is one for each class of remotes.
-func (p *pool) scope(remote mapping.Endpoint) (mapping.Endpoint, uint16) {
+func (p *pool) scope(remote mapping.Endpoint) (mapping.Scope, uint16) {
 	class := p.selection.class(remote)
-	switch p.cfg.Mapping {
-	case EndpointIndependent:
-		return mapping.Endpoint{Addr: uint32(class), Port: p.cfg.Blocks.Pool}, class
-	case AddressDependent:
-		return mapping.Endpoint{Addr: remote.Addr, Port: p.cfg.Blocks.Pool}, class
-	}
-	return remote, class
+	return mapping.ScopeOf(dependence[p.cfg.Mapping], p.cfg.Blocks.Pool, class, remote), class
+}
+
+var dependence = [...]mapping.Dependence{
+	EndpointIndependent: mapping.OnNothing, AddressDependent: mapping.OnAddress, AddressAndPortDependent: mapping.OnEndpoint,
 }

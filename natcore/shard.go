@@ -104,10 +104,10 @@ func reasonOf(err error) Reason {
 	}
 }
 
-// taken is a port that was taken, with its place in the shard's table.
+// taken is a port that was taken, with its block in the shard's table.
 type taken struct {
-	port uint16
-	at   mapping.Place
+	port  uint16
+	block mapping.BlockID
 }
 
 // takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. more says
@@ -125,7 +125,7 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 	}
 	if sub.fixed != nil {
 		if i, ok := sub.fixed.take(space, s.rnd); ok {
-			return taken{sub.fixed.ports.Port(i), mapping.Place{Block: sub.fixed.id, Offset: uint16(i)}}, false, ReasonNone
+			return taken{sub.fixed.ports.Port(i), sub.fixed.id}, false, ReasonNone
 		}
 		if !p.overflows() {
 			return taken{}, false, ReasonPortLimit
@@ -135,7 +135,7 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 	got, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
 	switch {
 	case err == nil:
-		return taken{got.Number, sub.placeOf(p.layout, got.Number)}, false, ReasonNone
+		return taken{got.Number, sub.blockOf(p.layout, got.Number)}, false, ReasonNone
 	case errors.Is(err, portblock.ErrNeedBlock):
 		return taken{}, true, ReasonNone
 	default:
@@ -245,7 +245,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		} else if why == ReasonBlocksExhausted {
 			// No further block is to be had: what rests may serve, where the policy allows it.
 			if q, err := sub.holding.TakeHeldPort(space, internal, s.rnd, s.now); err == nil {
-				return taken{q.Number, sub.placeOf(p.layout, q.Number)}, ReasonNone
+				return taken{q.Number, sub.blockOf(p.layout, q.Number)}, ReasonNone
 			}
 		}
 		return taken{}, why
@@ -273,7 +273,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		Number: uint16(g.block.Number()), Owner: sub.index, Ports: uint32(p.layout.PortsOf(g.block)),
 	})
 	sub.blocks = append(sub.blocks, heldBlock{g.block, id})
-	p.setOwner(g.block, ownerOf(s.index, id))
+	p.setOwner(g.block, ownerOf(s.index))
 	if t, more, why = e.takePort(s, key, space, internal); more {
 		return taken{}, ReasonBlocksExhausted // the new block has no port of the required kind either
 	}

@@ -254,13 +254,13 @@ func (s *shard) saveTable(w *writer) {
 		mappings, part = s.table.AppendSavedMappings(mappings[:0], part)
 		for i := range mappings {
 			m := &mappings[i]
-			b, _ := s.table.Block(m.At.Block)
+			b, _ := s.table.Block(m.Block)
 			left := int64(0)
 			if m.Explicit {
 				left = max(int64(int32(m.Until-s.tick)), 0)
 			}
 			w.u(uint64(b.Owner), uint64(m.Space), uint64(m.Internal.Port))
-			w.endpoint(m.Scope)
+			w.endpoint(m.Scope.Remote)
 			w.u(uint64(m.External.Port), uint64(left))
 		}
 	}
@@ -270,9 +270,9 @@ func (s *shard) saveTable(w *writer) {
 		sessions, part = s.table.AppendSavedSessions(sessions[:0], part)
 		for i := range sessions {
 			v := &sessions[i]
-			b, _ := s.table.Block(v.At.Block)
+			b, _ := s.table.Block(v.Block)
 			w.u(uint64(b.Owner), uint64(v.Space), uint64(v.Internal.Port))
-			w.endpoint(v.Scope)
+			w.endpoint(v.Scope.Remote)
 			w.endpoint(v.Remote)
 			w.u(uint64(v.External.Port), uint64(v.State), uint64(v.Idle), s.age(v.Out), s.age(v.In), uint64(v.Sent), uint64(v.Heard))
 		}

@@ -102,10 +102,9 @@ func (e *Engine) tellHoldings(s *static, p *pool, position uint32, r *portblock.
 					if mapping.PortsOf(portblock.Space(space)) != l.Space || !s.claims(l.Space, l.Port.Number) {
 						continue
 					}
-					internal, realm, ok := shard.table.Holder(sub.placeOf(p.layout, l.Port.Number), portblock.Space(space))
-					if ok {
-						held := mapping.Endpoint{Addr: external, Port: l.Port.Number}
-						conflicts = append(conflicts, Conflict{s.cfg.Name, Realm(realm), protocol, internal.AddrPort(), held.AddrPort()})
+					held := mapping.Endpoint{Addr: external, Port: l.Port.Number}
+					for _, m := range shard.table.MappingsAt(portblock.Space(space), held, sub.key.class) {
+						conflicts = append(conflicts, Conflict{s.cfg.Name, Realm(m.Realm), protocol, m.Internal.AddrPort(), held.AddrPort()})
 					}
 				}
 			}

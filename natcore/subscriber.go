@@ -42,29 +42,28 @@ type heldBlock struct {
 	id    mapping.BlockID
 }
 
-// placeOf returns the place of a port in the shard's table.
-func (s *subscriber) placeOf(l *portblock.Layout, port uint16) mapping.Place {
-	number, offset, _ := l.Position(port)
-	for i := range s.blocks {
-		b := &s.blocks[i]
-		if offset := offset + (number-b.block.Number())*l.Unit(); offset >= 0 && offset < l.PortsOf(b.block) {
-			return mapping.Place{Block: b.id, Offset: uint16(offset)}
-		}
-	}
-	return mapping.Place{} // not reached: the port is of a block that is held
-}
-
-// at returns the place of a port that is the subscriber's by formula or by a block, and no place for any other.
-func (s *subscriber) at(l *portblock.Layout, port uint16) mapping.Place {
+// blockOf returns the number in the shard's table of the block, or the deterministic set, that a port of the subscriber is of, and 0
+// for a port that is not the subscriber's.
+func (s *subscriber) blockOf(l *portblock.Layout, port uint16) mapping.BlockID {
 	if s.fixed != nil {
-		if i, ok := s.fixed.ports.Index(s.fixed.ports.External(), port); ok {
-			return mapping.Place{Block: s.fixed.id, Offset: uint16(i)}
+		if _, ok := s.fixed.ports.Index(s.fixed.ports.External(), port); ok {
+			return s.fixed.id
 		}
 	}
 	if l == nil {
-		return mapping.Place{}
+		return 0
 	}
-	return s.placeOf(l, port)
+	number, offset, ok := l.Position(port)
+	if !ok {
+		return 0
+	}
+	for i := range s.blocks {
+		b := &s.blocks[i]
+		if offset := offset + (number-b.block.Number())*l.Unit(); offset >= 0 && offset < l.PortsOf(b.block) {
+			return b.id
+		}
+	}
+	return 0
 }
 
 // idle reports whether the subscriber holds nothing any more.

@@ -56,8 +56,8 @@ func (c *call) holdSYN(p *Packet) {
 	ends := synEnds{mapping.Endpoint{Addr: h.Dst, Port: h.DstPort}, mapping.Endpoint{Addr: h.Src, Port: h.SrcPort}}
 	to := receiverOf(Outbound, 0, h.Dst)
 	if p.Reason == ReasonFiltered {
-		if s, at, _, why := c.holder(ends.external, ends.remote); why == ReasonNone {
-			if internal, realm, ok := s.table.Holder(at, portblock.TCP); ok {
+		if s, class, _, why := c.holder(ends.external, ends.remote); why == ReasonNone {
+			if internal, realm, ok := s.table.Holder(portblock.TCP, ends.external, class, ends.remote); ok {
 				to = receiverOf(Inbound, Realm(realm), internal.Addr)
 			}
 		}
@@ -116,8 +116,8 @@ func (e *Engine) answerSYNs(now time.Time) {
 		if e.statics.opened(s.ends) {
 			continue
 		}
-		if holder, at, _, why := c.holder(s.ends.external, s.ends.remote); why == ReasonNone {
-			if _, opened := holder.table.Peek(at, portblock.TCP, s.ends.external, s.ends.remote); opened {
+		if holder, class, _, why := c.holder(s.ends.external, s.ends.remote); why == ReasonNone {
+			if _, opened := holder.table.Peek(portblock.TCP, s.ends.external, class, s.ends.remote); opened {
 				continue
 			}
 		}

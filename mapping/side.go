@@ -1,0 +1,281 @@
+package mapping
+
+import (
+	"unsafe"
+
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// side is an extendible hash table of the halves of one direction: the leading bits of a key's hash lead through a directory to
+// a segment, other bits to a group within it. A full segment moves into a larger one, or splits in two, by itself, so no insertion
+// waits for a rehash of the whole table.
+//
+// A half whose group is full lies in the next group with room. Groups are filled from their first slot on, so that the last
+// slot tells whether the search goes on.
+type side struct {
+	hash  hasher
+	dir   []door // 1 << (64 - shift)
+	shift uint8  // at most 63
+	// counts says that sessions of mappings are counted here, and that segments have what only Expire and the ends of sessions
+	// read: so it is on the outbound side.
+	counts bool
+	used   int
+	moved  int // halves that the last insertion moved
+
+	crowds flat
+
+	hashes []uint64 // scratch of grow
+	// Of segments that grew the memory is used again at once; the table never holds many spare ones.
+	spare []*segment
+}
+
+// door is an entry of the directory: what a look-up needs of a segment.
+type door struct {
+	base   unsafe.Pointer // of the first group: that of seg.halves
+	seg    *segment
+	groups uint32 // that are home to hashes: those of the segment but for the last ones
+}
+
+// segment holds up to 1,280 halves.
+type segment struct {
+	halves []half    // whole groups
+	blocks []BlockID // one for each half, where the side keeps them
+	due    []hint    // likewise
+	used   uint32
+	depth  uint8 // how many leading hash bits all its halves share
+	stale  bool  // the hints mean nothing, because timeouts have changed
+	// next is a lower bound of all due hints; scanned is when Expire last saw all halves.
+	next    hint
+	scanned Tick
+	// removals counts the halves that went, and may have moved others.
+	removals uint32
+}
+
+// group is what a look-up compares at once: two cache lines.
+type group [groupSlots]half
+
+const (
+	groupSlots = 4
+	groupBytes = groupSlots * 32
+	// spill is the number of groups at a segment's end that are home to no hash: they take what the last ones have no room for.
+	spill = 4
+)
+
+// segmentSizes are the sizes through which a segment grows, in groups: sizes that are allocated without a rest and on the
+// boundary of a group. It then splits in two of a size with room.
+var segmentSizes = [...]uint32{16, 32, 64, 128, 192, 256, 320}
+
+const segmentMax = 320
+
+// full says at which number of halves a segment has to grow: at 85 % of the slots that hashes are at home in.
+func full(groups uint32) uint32 { return (groups - spill) * groupSlots * 17 / 20 }
+
+func newSide(key [24]byte, counts bool) side {
+	x := side{hash: newHasher(key), shift: 63, counts: counts, crowds: newFlat(key)}
+	s := x.newSegment(segmentSizes[0], 0)
+	x.dir = []door{doorTo(s), doorTo(s)}
+	return x
+}
+
+func doorTo(s *segment) door {
+	return door{unsafe.Pointer(unsafe.SliceData(s.halves)), s, uint32(len(s.halves)/groupSlots) - spill}
+}
+
+// newSegment returns an empty segment.
+func (x *side) newSegment(groups uint32, depth uint8) *segment {
+	n := int(groups * groupSlots)
+	for i, s := range x.spare {
+		if len(s.halves) == n {
+			last := len(x.spare) - 1
+			x.spare[i], x.spare[last] = x.spare[last], nil
+			x.spare = x.spare[:last]
+			s.depth = depth
+			return s
+		}
+	}
+	s := &segment{halves: make([]half, n), depth: depth}
+	if x.counts {
+		s.blocks, s.due = make([]BlockID, n), make([]hint, n)
+	}
+	return s
+}
+
+// maxSpare bounds the spare segments.
+const maxSpare = 3
+
+// drop keeps the memory of a segment whose halves have moved.
+func (x *side) drop(s *segment) {
+	if len(x.spare) == maxSpare {
+		x.spare = x.spare[1:]
+	}
+	clear(s.halves)
+	s.used, s.removals = 0, 0
+	x.spare = append(x.spare, s)
+}
+
+func (x *side) door(h uint64) *door { return &x.dir[h>>(x.shift&63)] }
+
+// at returns a group of a door's segment. The number is below that of the segment's groups: a search ends there, see find.
+func (d *door) at(n uint32) *group {
+	return (*group)(unsafe.Add(d.base, uintptr(n)*groupBytes))
+}
+
+// home returns the group at which the search for a hash begins.
+func home(h uint64, groups uint32) uint32 { return uint32(uint64(uint32(h)) * uint64(groups) >> 32) }
+
+// find returns the half with the hash and key, or nil; mask tells which bits of peer are key. It stays where it is until a half is
+// inserted or removed.
+func (x *side) find(h, near, peer, mask uint64) *half {
+	d := x.door(h)
+	for n := home(h, d.groups); n < d.groups+spill; n++ {
+		g := d.at(n)
+		for i := range g {
+			if r := &g[i]; r.near == near && (r.peer^peer)&mask == 0 {
+				return r
+			}
+		}
+		if g[groupSlots-1].peer == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// prefetch asks for the memory in which a hash is at home.
+func (x *side) prefetch(h uint64) {
+	d := x.door(h)
+	prefetch(unsafe.Add(d.base, uintptr(home(h, d.groups))*groupBytes))
+}
+
+// spot is where a half lies: good until one is inserted or removed. The zero value is nowhere.
+type spot struct {
+	seg  *segment
+	slot int
+}
+
+func (p spot) half() *half { return &p.seg.halves[p.slot] }
+
+// spotOf returns where a half lies that find has found under the hash.
+func (x *side) spotOf(h uint64, r *half) spot {
+	if r == nil {
+		return spot{}
+	}
+	d := x.door(h)
+	return spot{d.seg, int(uintptr(unsafe.Pointer(r))-uintptr(d.base)) / int(unsafe.Sizeof(*r))}
+}
+
+// hashOf returns the hash of a half's key.
+func (x *side) hashOf(r *half) uint64 {
+	switch r.kind() {
+	case anchor:
+		return x.hash.sum(r.near, r.peer&whatMask)
+	case session:
+		return x.hash.sum(r.near, r.peer&sessionKey)
+	}
+	return x.hash.sum(r.near, r.peer&mappedKey)
+}
+
+// anchor finds the anchor of an endpoint.
+func (x *side) anchor(near uint64, space portblock.Space) spot {
+	key := what(anchor, space)
+	h := x.hash.sum(near, key)
+	return x.spotOf(h, x.find(h, near, key, whatMask))
+}
+
+// session finds the half of its own that a session has, and mapping that of a mapping.
+func (x *side) session(near uint64, space portblock.Space, remote uint64) spot {
+	key := remote | what(session, space)
+	h := x.hash.sum(near, key)
+	return x.spotOf(h, x.find(h, near, key, sessionKey))
+}
+
+func (x *side) mapping(near uint64, space portblock.Space, scope uint64) spot {
+	key := scope | what(mapped, space)
+	h := x.hash.sum(near, key)
+	return x.spotOf(h, x.find(h, near, key, mappedKey))
+}
+
+// insert enters a half whose key is not in the table. Others may move.
+func (x *side) insert(r *half) spot {
+	x.moved = 0
+	h := x.hashOf(r)
+	for {
+		d := x.door(h)
+		if d.seg.used < full(d.groups+spill) {
+			if i := d.seg.place(h); i >= 0 {
+				d.seg.halves[i] = *r
+				d.seg.used++
+				x.used++
+				return spot{d.seg, i}
+			}
+		}
+		x.grow(h)
+	}
+}
+
+// place returns the slot for a hash, or -1 where the segment has no room for it.
+func (s *segment) place(h uint64) int {
+	groups := uint32(len(s.halves) / groupSlots)
+	for n := int(home(h, groups-spill)) * groupSlots; n < len(s.halves); n += groupSlots {
+		g := (*group)(s.halves[n:])
+		for i := range g {
+			if g[i].peer == 0 {
+				return n + i
+			}
+		}
+	}
+	return -1
+}
+
+// move moves a half to a free slot.
+func (s *segment) move(to, from int) {
+	s.halves[to], s.halves[from] = s.halves[from], half{}
+	if s.due != nil {
+		s.due[to], s.blocks[to] = s.due[from], s.blocks[from]
+	}
+}
+
+// remove removes a half. Others of its segment may move: into the gap, so that no search ends before what it looks for.
+func (x *side) remove(p spot) {
+	s := p.seg
+	x.used--
+	s.used--
+	s.removals++
+	s.halves[p.slot] = half{}
+	for gap := p.slot; gap >= 0; {
+		first, last := gap&^(groupSlots-1), gap|(groupSlots-1)
+		whole := last == gap || s.halves[last].peer != 0
+		for last > gap && s.halves[last].peer == 0 {
+			last--
+		}
+		if last > gap {
+			s.move(gap, last)
+			gap = last
+		}
+		if !whole {
+			return // nothing went past the group
+		}
+		from := x.astray(s, first)
+		if from >= 0 {
+			s.move(gap, from)
+		}
+		gap = from
+	}
+}
+
+// astray returns the slot of a half behind the group that begins at first whose search comes by that group, or -1.
+func (x *side) astray(s *segment, first int) int {
+	homes := uint32(len(s.halves)/groupSlots) - spill
+	for n := first + groupSlots; n < len(s.halves); n += groupSlots {
+		g := (*group)(s.halves[n:])
+		for i := range g {
+			if g[i].peer == 0 {
+				return -1
+			}
+			if int(home(x.hashOf(&g[i]), homes))*groupSlots <= first {
+				return n + i
+			}
+		}
+	}
+	return -1
+}

@@ -1,0 +1,52 @@
+package mapping
+
+import "fmt"
+
+// check reports the first contradiction of a side.
+func (x *side) check() error {
+	total, ways := 0, 0
+	var err error
+	fail := func(format string, a ...any) {
+		if err == nil {
+			err = fmt.Errorf("mapping: "+format, a...)
+		}
+	}
+	x.each(func(s *segment) {
+		n := uint32(0)
+		for i := range s.halves {
+			r := &s.halves[i]
+			if r.peer == 0 {
+				if *r != (half{}) {
+					fail("a free slot holds something")
+				}
+				if i%groupSlots < groupSlots-1 && s.halves[i+1].peer != 0 {
+					fail("a group has a gap before its last half")
+				}
+				continue
+			}
+			n++
+			h := x.hashOf(r)
+			if x.door(h).seg != s {
+				fail("the directory leads a hash to another segment")
+			}
+			for at := int(home(h, s.groups()-spill)) * groupSlots; at < i&^(groupSlots-1); at += groupSlots {
+				if s.halves[at+groupSlots-1].peer == 0 {
+					fail("a search for slot %d ends at slot %d", i, at)
+				}
+			}
+		}
+		if n != s.used || n > full(s.groups()) {
+			fail("a segment of %d groups holds %d halves and counts %d", s.groups(), n, s.used)
+		}
+		total += int(n)
+		for i := range x.dir {
+			if x.dir[i].seg == s {
+				ways++
+			}
+		}
+	})
+	if total != x.used || ways != len(x.dir) {
+		fail("%d halves are counted as %d, %d of %d entries of the directory lead to segments", total, x.used, ways, len(x.dir))
+	}
+	return err
+}
