@@ -41,10 +41,10 @@ func (t *Table) PrefetchInbound(l *Lookup) { t.in.prefetch(l.hash) }
 // look returns the half of a look-up's session, or nil.
 func (x *side) look(l *Lookup) *half {
 	// What find does is spelled out.
-	d := x.door(l.hash)
+	halves := x.door(l.hash).halves
 	near, key := l.near, l.what
-	for n := home(l.hash, d.groups); n < d.groups+spill; n++ {
-		g := d.at(n)
+	for n := home(l.hash, len(halves)); n < len(halves); n += groupSlots {
+		g := (*group)(halves[n:])
 		for i := range g {
 			r := &g[i]
 			if r.near != near || (r.peer^key)&whatMask != 0 {

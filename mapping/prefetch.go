@@ -2,9 +2,7 @@
 
 package mapping
 
-import "unsafe"
-
 // prefetch asks for two cache lines, of which p is the first, and waits for none of them. It reads nothing and never faults.
 //
 //go:noescape
-func prefetch(p unsafe.Pointer)
+func prefetch(p *half)

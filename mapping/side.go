@@ -1,10 +1,6 @@
 package mapping
 
-import (
-	"unsafe"
-
-	"github.com/blocknat/blocknat/portblock"
-)
+import "github.com/blocknat/blocknat/portblock"
 
 // side is an extendible hash table of the halves of one direction: the leading bits of a key's hash lead through a directory to
 // a segment, other bits to a group within it. A full segment moves into a larger one, or splits in two, by itself, so no insertion
@@ -31,9 +27,8 @@ type side struct {
 
 // door is an entry of the directory: what a look-up needs of a segment.
 type door struct {
-	base   unsafe.Pointer // of the first group: that of seg.halves
+	halves []half // seg.halves
 	seg    *segment
-	groups uint32 // that are home to hashes: those of the segment but for the last ones
 }
 
 // segment holds up to 1,280 halves.
@@ -78,7 +73,7 @@ func newSide(key [24]byte, counts bool) side {
 }
 
 func doorTo(s *segment) door {
-	return door{unsafe.Pointer(unsafe.SliceData(s.halves)), s, uint32(len(s.halves)/groupSlots) - spill}
+	return door{s.halves, s}
 }
 
 // newSegment returns an empty segment.
@@ -115,20 +110,18 @@ func (x *side) drop(s *segment) {
 
 func (x *side) door(h uint64) *door { return &x.dir[h>>(x.shift&63)] }
 
-// at returns a group of a door's segment. The number is below that of the segment's groups: a search ends there, see find.
-func (d *door) at(n uint32) *group {
-	return (*group)(unsafe.Add(d.base, uintptr(n)*groupBytes))
+// home returns the slot at which the search for a hash begins, the first of a group: no hash is at home in the last ones.
+func home(h uint64, slots int) int {
+	groups := uint64(slots/groupSlots) - spill
+	return int(uint64(uint32(h))*groups>>32) * groupSlots
 }
-
-// home returns the group at which the search for a hash begins.
-func home(h uint64, groups uint32) uint32 { return uint32(uint64(uint32(h)) * uint64(groups) >> 32) }
 
 // find returns the half with the hash and key, or nil; mask tells which bits of peer are key. It stays where it is until a half is
 // inserted or removed.
 func (x *side) find(h, near, peer, mask uint64) *half {
-	d := x.door(h)
-	for n := home(h, d.groups); n < d.groups+spill; n++ {
-		g := d.at(n)
+	halves := x.door(h).halves
+	for n := home(h, len(halves)); n < len(halves); n += groupSlots {
+		g := (*group)(halves[n:])
 		for i := range g {
 			if r := &g[i]; r.near == near && (r.peer^peer)&mask == 0 {
 				return r
@@ -143,8 +136,8 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 
 // prefetch asks for the memory in which a hash is at home.
 func (x *side) prefetch(h uint64) {
-	d := x.door(h)
-	prefetch(unsafe.Add(d.base, uintptr(home(h, d.groups))*groupBytes))
+	halves := x.door(h).halves
+	prefetch(&halves[home(h, len(halves))])
 }
 
 // spot is where a half lies: good until one is inserted or removed. The zero value is nowhere.
@@ -160,8 +153,12 @@ func (x *side) spotOf(h uint64, r *half) spot {
 	if r == nil {
 		return spot{}
 	}
-	d := x.door(h)
-	return spot{d.seg, int(uintptr(unsafe.Pointer(r))-uintptr(d.base)) / int(unsafe.Sizeof(*r))}
+	s := x.door(h).seg
+	i := home(h, len(s.halves))
+	for &s.halves[i] != r {
+		i++
+	}
+	return spot{s, i}
 }
 
 // hashOf returns the hash of a half's key.
@@ -201,7 +198,7 @@ func (x *side) insert(r *half) spot {
 	h := x.hashOf(r)
 	for {
 		d := x.door(h)
-		if d.seg.used < full(d.groups+spill) {
+		if d.seg.used < full(d.seg.groups()) {
 			if i := d.seg.place(h); i >= 0 {
 				d.seg.halves[i] = *r
 				d.seg.used++
@@ -215,8 +212,7 @@ func (x *side) insert(r *half) spot {
 
 // place returns the slot for a hash, or -1 where the segment has no room for it.
 func (s *segment) place(h uint64) int {
-	groups := uint32(len(s.halves) / groupSlots)
-	for n := int(home(h, groups-spill)) * groupSlots; n < len(s.halves); n += groupSlots {
+	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
 		for i := range g {
 			if g[i].peer == 0 {
@@ -265,14 +261,13 @@ func (x *side) remove(p spot) {
 
 // astray returns the slot of a half behind the group that begins at first whose search comes by that group, or -1.
 func (x *side) astray(s *segment, first int) int {
-	homes := uint32(len(s.halves)/groupSlots) - spill
 	for n := first + groupSlots; n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
 		for i := range g {
 			if g[i].peer == 0 {
 				return -1
 			}
-			if int(home(x.hashOf(&g[i]), homes))*groupSlots <= first {
+			if home(x.hashOf(&g[i]), len(s.halves)) <= first {
 				return n + i
 			}
 		}

@@ -29,7 +29,7 @@ func (x *side) check() error {
 			if x.door(h).seg != s {
 				fail("the directory leads a hash to another segment")
 			}
-			for at := int(home(h, s.groups()-spill)) * groupSlots; at < i&^(groupSlots-1); at += groupSlots {
+			for at := home(h, len(s.halves)); at < i&^(groupSlots-1); at += groupSlots {
 				if s.halves[at+groupSlots-1].peer == 0 {
 					fail("a search for slot %d ends at slot %d", i, at)
 				}
