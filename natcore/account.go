@@ -13,10 +13,12 @@ type account struct {
 	key              accountKey
 	quota            *Quota        // what bounds it, never nil
 	realm            *realmAccount // of its realm, or nil where nothing bounds that
+	static           *staticUse    // sessions of what is static and of protocols without ports, or nil
 	subscribers      int           // that are charged to it: one for each pool and class
 	ports, sessions  [portblock.NumSpaces]int32
 	blocks           int32
 	opening, mapping bucket // of new sessions and of new mappings
+	countInbound     bool   // Quotas.CountInbound
 }
 
 type accountKey struct {
@@ -27,10 +29,33 @@ type accountKey struct {
 // realmAccount is what all subscribers of a realm have. Shards share it, so its counts are atomic: a
 // count is raised first and taken back when it is above its limit, so that no limit is ever passed.
 type realmAccount struct {
-	quota            Quota
-	ports, sessions  [portblock.NumSpaces]atomic.Int64
-	blocks           atomic.Int64
-	opening, mapping atomic.Int64 // buckets
+	quota                      Quota
+	countInbound               bool
+	ports, sessions            counts
+	inbound                    counts // sessions that others have begun with its hosts
+	blocks                     atomic.Int64
+	opening, mapping, arriving atomic.Int64 // buckets
+}
+
+// counts are numbers by port space, which the last place follows with that of protocols without ports.
+type counts [withoutPorts + 1]atomic.Int64
+
+// withoutPorts is the place of protocols without ports among counts.
+const withoutPorts = int(portblock.NumSpaces)
+
+func (c *counts) total() (n int64) {
+	for i := range c {
+		n += c[i].Load()
+	}
+	return n
+}
+
+// placeOfProto returns the place of a protocol among counts.
+func placeOfProto(proto uint8) int {
+	if space, ported := spaceOfProto(proto); ported {
+		return int(space)
+	}
+	return withoutPorts
 }
 
 // bucket is a token bucket in one word: the time in Unix nanoseconds at which it is full. Each token that is taken moves
@@ -85,18 +110,42 @@ func total(counts *[portblock.NumSpaces]int32) int64 {
 	return int64(counts[portblock.TCP]) + int64(counts[portblock.UDP]) + int64(counts[portblock.ICMP])
 }
 
-func totalOf(counts *[portblock.NumSpaces]atomic.Int64) int64 {
-	return counts[portblock.TCP].Load() + counts[portblock.UDP].Load() + counts[portblock.ICMP].Load()
+// opened returns the sessions that count against a.quota.Sessions: those of a place, and all.
+func (a *account) opened(place int) (of, all int64) {
+	if place < len(a.sessions) {
+		of = int64(a.sessions[place])
+	}
+	all = total(&a.sessions)
+	if u := a.static; u != nil {
+		of, all = of+u.own[place].Load(), all+u.own.total()
+		if a.countInbound {
+			of, all = of+u.inbound[place].Load(), all+u.inbound.total()
+		}
+	}
+	return of, all
+}
+
+// sessionsOf returns the bound of the sessions of a place, or 0.
+func (q *Quota) sessionsOf(place int) int {
+	if place < len(q.Protocols) {
+		return q.Protocols[place].Sessions
+	}
+	return 0
 }
 
 // mayOpen returns why the account can have no further session of a space now, or ReasonNone.
 func (a *account) mayOpen(space portblock.Space, chosen bool, now time.Time) Reason {
-	space = mapping.PortsOf(space)
+	return a.mayBegin(int(mapping.PortsOf(space)), chosen, now)
+}
+
+// mayBegin is mayOpen for a place.
+func (a *account) mayBegin(place int, chosen bool, now time.Time) Reason {
 	q := a.quota
-	if why := over(int64(a.sessions[space]), q.Protocols[space].Sessions, 0, chosen, ReasonSessionLimit); why != ReasonNone {
+	of, all := a.opened(place)
+	if why := over(of, q.sessionsOf(place), 0, chosen, ReasonSessionLimit); why != ReasonNone {
 		return why
 	}
-	if why := over(total(&a.sessions), q.Sessions, q.ReserveSessions, chosen, ReasonSessionLimit); why != ReasonNone {
+	if why := over(all, q.Sessions, q.ReserveSessions, chosen, ReasonSessionLimit); why != ReasonNone {
 		return why
 	}
 	if _, ok := a.opening.take(q.SessionRate, now); !ok {
@@ -121,59 +170,83 @@ func (a *account) mayMap(space portblock.Space, chosen bool, now time.Time) Reas
 	return ReasonNone
 }
 
-// mayOpen is mayOpen for a realm.
-func (r *realmAccount) mayOpen(space portblock.Space, chosen bool, now time.Time) Reason {
-	space = mapping.PortsOf(space)
-	return r.may(&r.sessions, space, r.quota.Protocols[space].Sessions, r.quota.Sessions, r.quota.ReserveSessions,
-		bucket(r.opening.Load()), r.quota.SessionRate, ReasonSessionRate, chosen, now)
+// opened is opened for a realm.
+func (r *realmAccount) opened(place int) (of, all int64) {
+	of, all = r.sessions[place].Load(), r.sessions.total()
+	if r.countInbound {
+		of, all = of+r.inbound[place].Load(), all+r.inbound.total()
+	}
+	return of, all
 }
 
-func (r *realmAccount) may(counts *[portblock.NumSpaces]atomic.Int64, space portblock.Space, ofSpace, all, reserve int, b bucket, rate Rate, fast Reason, chosen bool, now time.Time) Reason {
-	if why := over(counts[space].Load(), ofSpace, 0, chosen, ReasonRealmLimit); why != ReasonNone {
+// mayOpen is mayOpen for a realm.
+func (r *realmAccount) mayOpen(space portblock.Space, chosen bool, now time.Time) Reason {
+	place, q := int(mapping.PortsOf(space)), &r.quota
+	of, all := r.opened(place)
+	if why := over(of, q.sessionsOf(place), 0, chosen, ReasonRealmLimit); why != ReasonNone {
 		return why
 	}
-	if why := over(totalOf(counts), all, reserve, chosen, ReasonRealmLimit); why != ReasonNone {
+	if why := over(all, q.Sessions, q.ReserveSessions, chosen, ReasonRealmLimit); why != ReasonNone {
 		return why
 	}
-	if _, ok := b.take(rate, now); !ok {
-		return fast
+	if _, ok := bucket(r.opening.Load()).take(q.SessionRate, now); !ok {
+		return ReasonSessionRate
 	}
 	return ReasonNone
 }
 
-// raise counts one more in a realm and takes a token, or changes nothing and says why.
-func raise(counts *[portblock.NumSpaces]atomic.Int64, space portblock.Space, ofSpace, all, reserve int, b *atomic.Int64, rate Rate, fast Reason, chosen bool, now time.Time) Reason {
-	n := counts[space].Add(1)
-	why := over(n-1, ofSpace, 0, chosen, ReasonRealmLimit)
+// begin counts a session of a place, in the realm's sessions or in its inbound ones, and takes a token of sessions, or changes nothing and says why not.
+func (r *realmAccount) begin(in *counts, place int, chosen bool, now time.Time) Reason {
+	in[place].Add(1)
+	q := &r.quota
+	of, all := r.opened(place) // with the one more: two who come at once may both be refused, never both pass
+	why := over(of-1, q.sessionsOf(place), 0, chosen, ReasonRealmLimit)
 	if why == ReasonNone {
-		why = over(totalOf(counts)-1, all, reserve, chosen, ReasonRealmLimit)
+		why = over(all-1, q.Sessions, q.ReserveSessions, chosen, ReasonRealmLimit)
 	}
-	for why == ReasonNone {
-		old := b.Load()
-		next, ok := bucket(old).take(rate, now)
-		if !ok {
-			why = fast
-		} else if next == bucket(old) || b.CompareAndSwap(old, int64(next)) {
-			return ReasonNone
-		}
+	if why == ReasonNone && !takeShared(&r.opening, q.SessionRate, now) {
+		why = ReasonSessionRate
 	}
-	counts[space].Add(-1)
+	if why != ReasonNone {
+		in[place].Add(-1)
+	}
 	return why
 }
 
+// takeShared takes a token of a bucket that shards share, if there is one.
+func takeShared(b *atomic.Int64, rate Rate, now time.Time) bool {
+	for {
+		old := b.Load()
+		next, ok := bucket(old).take(rate, now)
+		if !ok || next == bucket(old) || b.CompareAndSwap(old, int64(next)) {
+			return ok
+		}
+	}
+}
+
+// refundShared gives a token back.
+func refundShared(b *atomic.Int64, rate Rate) { b.Add(int64(bucket(0).refund(rate))) }
+
 // open counts a session of the account and its realm, or changes nothing and says why not.
 func (a *account) open(space portblock.Space, chosen bool, now time.Time) Reason {
-	space = mapping.PortsOf(space)
-	if why := a.mayOpen(space, chosen, now); why != ReasonNone {
+	place := int(mapping.PortsOf(space))
+	why := a.begin(place, chosen, now)
+	if why == ReasonNone {
+		a.sessions[place]++
+	}
+	return why
+}
+
+// begin counts a session in the account's realm and takes a token of both. The caller counts it in the account.
+func (a *account) begin(place int, chosen bool, now time.Time) Reason {
+	if why := a.mayBegin(place, chosen, now); why != ReasonNone {
 		return why
 	}
 	if r := a.realm; r != nil {
-		q := &r.quota
-		if why := raise(&r.sessions, space, q.Protocols[space].Sessions, q.Sessions, q.ReserveSessions, &r.opening, q.SessionRate, ReasonSessionRate, chosen, now); why != ReasonNone {
+		if why := r.begin(&r.sessions, place, chosen, now); why != ReasonNone {
 			return why
 		}
 	}
-	a.sessions[space]++
 	a.opening, _ = a.opening.take(a.quota.SessionRate, now)
 	return ReasonNone
 }
@@ -195,7 +268,16 @@ func (a *account) mapped(space portblock.Space, chosen bool, now time.Time) Reas
 	}
 	if r := a.realm; r != nil {
 		q := &r.quota
-		if why := raise(&r.ports, space, q.Protocols[space].Ports, q.Ports, q.ReservePorts, &r.mapping, q.MappingRate, ReasonMappingRate, chosen, now); why != ReasonNone {
+		n := r.ports[space].Add(1)
+		why := over(n-1, q.Protocols[space].Ports, 0, chosen, ReasonRealmLimit)
+		if why == ReasonNone {
+			why = over(r.ports.total()-1, q.Ports, q.ReservePorts, chosen, ReasonRealmLimit)
+		}
+		if why == ReasonNone && !takeShared(&r.mapping, q.MappingRate, now) {
+			why = ReasonMappingRate
+		}
+		if why != ReasonNone {
+			r.ports[space].Add(-1)
 			return why
 		}
 	}
@@ -218,7 +300,7 @@ func (a *account) unmade(space portblock.Space) {
 	a.unmapped(space)
 	a.mapping = a.mapping.refund(a.quota.MappingRate)
 	if r := a.realm; r != nil {
-		r.mapping.Add(int64(bucket(0).refund(r.quota.MappingRate)))
+		refundShared(&r.mapping, r.quota.MappingRate)
 	}
 }
 
@@ -247,19 +329,30 @@ func (a *account) released() {
 
 // unused reports whether nothing is charged to the account.
 func (a *account) unused() bool {
-	return a.subscribers == 0 && a.blocks == 0 && total(&a.ports) == 0 && total(&a.sessions) == 0
+	return a.subscribers == 0 && a.static == nil && a.blocks == 0 && total(&a.ports) == 0 && total(&a.sessions) == 0
 }
 
 // rests reports whether the account's buckets are full, so that to forget them gives nothing away.
 func (a *account) rests(now time.Time) bool {
-	return int64(max(a.opening, a.mapping)) <= now.UnixNano()
+	full := max(a.opening, a.mapping)
+	if a.static != nil {
+		full = max(full, a.static.arriving)
+	}
+	return int64(full) <= now.UnixNano()
 }
 
 // account returns the account of a subscriber, made where it is missing. The caller holds mu.
 func (e *Engine) account(s *shard, key subscriberKey) *account {
-	a := s.accountOf(s.sub(key), key)
+	if a := s.accountOf(s.sub(key), key); a != nil {
+		return a
+	}
+	return e.accountAt(s, accountKey{key.addr, key.realm})
+}
+
+// accountAt is account by the key of the account.
+func (e *Engine) accountAt(s *shard, k accountKey) *account {
+	a := s.accounts[k]
 	if a == nil {
-		k := accountKey{key.addr, key.realm}
 		a = &account{key: k}
 		e.settle(s, a)
 		s.accounts[k] = a
@@ -278,7 +371,7 @@ func (s *shard) accountOf(sub *subscriber, key subscriberKey) *account {
 // settle ties an account to the quotas that hold for it. The caller holds mu.
 func (e *Engine) settle(s *shard, a *account) {
 	q := e.quotas.Load()
-	a.realm = q.realms[a.key.realm]
+	a.realm, a.countInbound = q.realms[a.key.realm], q.cfg.CountInbound
 	if a.quota = s.overrides[a.key]; a.quota == nil {
 		a.quota = q.of(a.key.realm, a.key.addr)
 	}
@@ -313,5 +406,5 @@ func (e *Engine) mayOpen(s *shard, o *opening) Reason {
 
 // chosen reports whether reserves are kept for a flow.
 func (e *Engine) chosen(key subscriberKey, remote mapping.Endpoint, space portblock.Space) bool {
-	return e.quotas.Load().chosen(key.realm, key.addr, remote, space)
+	return e.quotas.Load().chosen(key.realm, key.addr, remote, protocols[space])
 }

@@ -64,6 +64,9 @@ func (e *Engine) Close(now time.Time) error {
 	}
 	e.sessions.Store(0)
 	e.subscribers.Store(0)
+	e.statics.mu.Lock()
+	clear(e.statics.uses) // with the accounts
+	e.statics.mu.Unlock()
 	unlock()
 	e.frags.clear()
 	left := &CloseError{}
@@ -135,6 +138,7 @@ func (e *Engine) abandon(s *shard, why logging.Reason) {
 		for sp := range r.ports {
 			r.ports[sp].Store(0)
 			r.sessions[sp].Store(0)
+			r.inbound[sp].Store(0)
 		}
 		r.blocks.Store(0)
 	}

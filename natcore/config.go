@@ -216,8 +216,12 @@ type Limits struct {
 	Sessions int
 	// SessionsPerSubscriber: default 16,384 (RFC 6888 REQ-5). Ports and blocks are bounded in PoolConfig.Blocks.
 	SessionsPerSubscriber int
-	// StaticSessions bounds the sessions of all Static and Peerings: default 1,048,576. They do not count as Sessions.
+	// StaticSessions bounds the sessions of all Static and Peerings: default 1,048,576. They do not count as Sessions, so that neither kind
+	// takes room from the other. Those that one host begins are bounded by SessionsPerSubscriber, apart from its dynamic ones.
 	StaticSessions int
+	// InboundPerSubscriber bounds the sessions of Static and Peerings that others begin with one internal host: a flood that hits one server leaves
+	// room for the others. Default: half of StaticSessions, at least 1,024 and no more than StaticSessions. Quotas bound them further.
+	InboundPerSubscriber int
 	// ProtocolSessions bounds the sessions of all Protocols, default 65,536, and ProtocolSessionsPerSubscriber those of one
 	// subscriber in one pool, default 64.
 	ProtocolSessions, ProtocolSessionsPerSubscriber int

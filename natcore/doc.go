@@ -60,8 +60,9 @@
 // asked for static sessions and endpoints first. So a hairpinning packet may be dynamic at one end and static at the other.
 //
 // The sessions have the idle times of others, those of Timeouts.Ports too; packets of both ends keep them alive but for those of a remote end to a session that the internal one
-// began. One that a stranger began and nobody answers ends after 30 s. They are bounded (Limits.StaticSessions, Static.MaxSessions), and
-// apart from the dynamic ones, so that neither kind takes room from the other. A port of Sources serves one first end in each realm, and rests for 120 s.
+// began. One that a stranger began and nobody answers ends after 30 s. Their number is bounded apart from that of dynamic ones (Limits.StaticSessions,
+// Static.MaxSessions), so that neither kind takes room from the other, and for each host, which is charged with those that it begins as with its
+// dynamic ones, and apart from these with those that others begin with it (Quotas, Limits.InboundPerSubscriber). A port of Sources serves one first end in each realm, and rests for 120 s.
 //
 // A session without ports (Config.Protocols) is recorded when it begins and when it ends, with its remote address: nothing else tells hosts
 // apart that share an external address. Sessions of static mappings and peerings have no records. A static mapping itself has: StaticAdded before it takes
@@ -74,13 +75,19 @@
 // # Bounds and changes
 //
 // Limits and PoolConfig.Blocks bound each subscriber in each pool, Quotas what an internal address and a realm have over all
-// pools. A limit refuses and never evicts (RFC 6888 REQ-11). A token bucket is one word. An account takes about 150 bytes.
+// pools and by what is static. A limit refuses and never evicts (RFC 6888 REQ-11). A token bucket is one word. An account takes about 150 bytes, and 72 more where it has
+// sessions of what is static.
 //
 //	               new session                              new mapping
 //	Limits.Sessions, SessionsPerSubscriber        quota: protocol, subscriber, rate
 //	quota: protocol, subscriber, rate             realm: protocol, all, rate
 //	realm: protocol, all, rate                    map's ports, blocks at hand, else a block:
 //	                                              Blocks.MaxBlocks, quota, realm, pool
+//
+//	new session of what is static, of who begins it    and with whom others begin it
+//	Limits.SessionsPerSubscriber                       Limits.InboundPerSubscriber
+//	quota: protocol, subscriber, rate                  quota: InboundSessions, InboundRate, those of sessions by CountInbound
+//	realm: protocol, all, rate                         realm: the same; then Limits.StaticSessions, Static.MaxSessions
 //
 // A configuration changes all or nothing, while all packets wait; sessions go on that it still allows, and so do, until they end, those that it
 // does not. A snapshot has all but fragments, sessions of what is static, the counters of Stats, and events that are not written.

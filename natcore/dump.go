@@ -8,7 +8,8 @@ import (
 	"github.com/blocknat/blocknat/mapping"
 )
 
-// Subscribers yields what each subscriber holds, in no order. No lock is held
+// Subscribers yields what each subscriber holds, in no order; a host that has dynamic sessions and others comes once for each pool and once for
+// what is of no pool. No lock is held
 // while the loop's body runs; a subscriber that comes or goes meanwhile may be missed.
 func (e *Engine) Subscribers() iter.Seq[SubscriberInfo] {
 	return func(yield func(SubscriberInfo) bool) {
@@ -21,6 +22,11 @@ func (e *Engine) Subscribers() iter.Seq[SubscriberInfo] {
 						return
 					}
 				}
+			}
+		}
+		for _, i := range e.staticHosts() {
+			if !yield(i) {
+				return
 			}
 		}
 	}
@@ -52,6 +58,8 @@ type SessionInfo struct {
 	Remote   netip.AddrPort
 	// Static is the name of the Static or the Peering that the session is of; empty for all others.
 	Static string
+	// Inbound says that the remote end has begun it, with a static endpoint; the first packet of all other sessions was the internal host's.
+	Inbound bool
 	// Seen is what the internal host sees in the remote endpoint's place, where that is translated too.
 	Seen netip.AddrPort
 	// State is "udp", "icmp" or the TCP state (see mapping.Phase).

@@ -93,6 +93,7 @@ type noteKey struct {
 	pool     int16 // -1 where the event is of no pool
 	internal uint32
 	external uint32
+	inbound  bool // who comes from outside is refused
 }
 
 // What a key leaves out is zero: addresses of zero are nobody's.
@@ -203,7 +204,8 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 			v.noteKey = noteKey{kind: v.kind, resource: logging.ResourceSessions, reason: why, pool: -1}
 			v.used, v.max = clamp(e.sessions.Load()), clamp(int64(e.cfg.Limits.Sessions))
 		} else if a != nil {
-			v.used = clamp(total(&a.sessions))
+			_, all := a.opened(int(space))
+			v.used = clamp(all)
 			v.max = clamp(least(e.cfg.Limits.SessionsPerSubscriber, a.quota.Sessions, a.quota.Protocols[space].Sessions))
 		}
 	case ReasonPortLimit, ReasonMappingRate, ReasonSessionRate, ReasonReserved:
@@ -213,7 +215,8 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 			case ReasonMappingRate:
 				v.max = clamp(int64(a.quota.MappingRate.PerSecond))
 			case ReasonSessionRate:
-				v.used, v.max = clamp(total(&a.sessions)), clamp(int64(a.quota.SessionRate.PerSecond))
+				_, all := a.opened(int(space))
+				v.used, v.max = clamp(all), clamp(int64(a.quota.SessionRate.PerSecond))
 			}
 		}
 		if p := e.pools[key.pool]; why == ReasonPortLimit && v.max == 0 && p.layout != nil {
@@ -227,10 +230,11 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 	case ReasonRealmLimit:
 		v.noteKey = noteKey{kind: v.kind, resource: logging.ResourceMappings, reason: why, realm: key.realm, pool: -1}
 		if r := e.quotas.Load().realms[key.realm]; r != nil {
-			v.used, v.max = clamp(totalOf(&r.ports)), clamp(int64(r.quota.Ports))
+			v.used, v.max = clamp(r.ports.total()), clamp(int64(r.quota.Ports))
 			if r.mayOpen(space, true, s.now) == ReasonRealmLimit {
 				v.resource = logging.ResourceSessions
-				v.used, v.max = clamp(totalOf(&r.sessions)), clamp(int64(r.quota.Sessions))
+				_, all := r.opened(int(space))
+				v.used, v.max = clamp(all), clamp(int64(r.quota.Sessions))
 			}
 		}
 	case ReasonSubscriberLimit:
@@ -365,9 +369,13 @@ func (e *Engine) eventRecord(v *note) logging.Record {
 		Instance: e.cfg.Instance, Host: e.cfg.Host, Epoch: e.cfg.HostEpoch,
 		Used: v.used, Max: v.max, Suppressed: v.count - 1, Realm: e.realmName(v.realm), Reason: logging.ReasonOutbound,
 	}
-	if v.reason == ReasonNone {
+	switch {
+	case v.reason == ReasonNone:
 		r.Reason = logging.ReasonAuto
-	} else {
+	case v.inbound:
+		r.Reason = logging.ReasonInbound
+		fallthrough
+	default:
 		r.Detail = v.reason.String()
 	}
 	if v.pool >= 0 {

@@ -32,6 +32,9 @@ type Explanation struct {
 	RetryAfter time.Duration
 	// Pool is the name of the pool that a rule chooses, empty where none does.
 	Pool string
+	// Static is the name of the Static or the Peering that translates the session, empty where none does. Conflicts with other sessions and
+	// source addresses that have run out are not looked at.
+	Static string
 	// External is the endpoint of the session's mapping where there is one, else the subscriber's external address with port 0; it is not
 	// valid for who has none.
 	External netip.AddrPort
@@ -119,9 +122,13 @@ func (x *explanation) look(now time.Time) Reason {
 	}
 	remote := remoteOf(space, to.Addr, to.Port)
 	m := e.match(x.q.Realm, &rewrite.Packet4{Src: internal.Addr, Dst: remote.Addr, Proto: x.q.Protocol})
-	switch {
-	case e.stopped.Load():
+	if e.stopped.Load() {
 		return ReasonStopped
+	}
+	if why, done := x.static(m, space, internal, remote, now); done {
+		return why
+	}
+	switch {
 	case m == nil:
 		return ReasonNoRule
 	case m.action == Refuse:
@@ -215,20 +222,28 @@ func (x *explanation) sessions(chosen bool, now time.Time) Reason {
 	if x.sub != nil {
 		own = int64(x.sub.sessions)
 	}
-	name, inRealm := x.names()
-	q, sp := x.a.quota, fmt.Sprintf("Protocols[%v].Sessions", x.space)
-	all := []Reason{
+	return first(
 		x.bound("Limits.SessionsPerSubscriber", own, e.cfg.Limits.SessionsPerSubscriber, 0, chosen, ReasonSessionLimit),
 		x.bound("Limits.Sessions", e.sessions.Load(), e.cfg.Limits.Sessions, 0, chosen, ReasonSessionLimit),
-		x.bound(name+sp, int64(x.a.sessions[x.space]), q.Protocols[x.space].Sessions, 0, chosen, ReasonSessionLimit),
-		x.bound(name+"Sessions", total(&x.a.sessions), q.Sessions, q.ReserveSessions, chosen, ReasonSessionLimit),
+		x.quotas(chosen, now))
+}
+
+// quotas are the bounds of a further session that quotas set.
+func (x *explanation) quotas(chosen bool, now time.Time) Reason {
+	name, inRealm := x.names()
+	q, sp := x.a.quota, fmt.Sprintf("Protocols[%v].Sessions", x.space)
+	of, sum := x.a.opened(int(x.space))
+	all := []Reason{
+		x.bound(name+sp, of, q.Protocols[x.space].Sessions, 0, chosen, ReasonSessionLimit),
+		x.bound(name+"Sessions", sum, q.Sessions, q.ReserveSessions, chosen, ReasonSessionLimit),
 		x.rate(name+"SessionRate", x.a.opening, q.SessionRate, ReasonSessionRate, now),
 	}
 	if r := x.a.realm; r != nil {
 		q := &r.quota
+		of, sum := r.opened(int(x.space))
 		all = append(all,
-			x.bound(inRealm+sp, r.sessions[x.space].Load(), q.Protocols[x.space].Sessions, 0, chosen, ReasonRealmLimit),
-			x.bound(inRealm+"Sessions", totalOf(&r.sessions), q.Sessions, q.ReserveSessions, chosen, ReasonRealmLimit),
+			x.bound(inRealm+sp, of, q.Protocols[x.space].Sessions, 0, chosen, ReasonRealmLimit),
+			x.bound(inRealm+"Sessions", sum, q.Sessions, q.ReserveSessions, chosen, ReasonRealmLimit),
 			x.rate(inRealm+"SessionRate", bucket(r.opening.Load()), q.SessionRate, ReasonSessionRate, now))
 	}
 	return first(all...)
@@ -246,7 +261,7 @@ func (x *explanation) mappings(chosen bool, now time.Time) Reason {
 		q := &r.quota
 		all = append(all,
 			x.bound(inRealm+sp, r.ports[x.space].Load(), q.Protocols[x.space].Ports, 0, chosen, ReasonRealmLimit),
-			x.bound(inRealm+"Ports", totalOf(&r.ports), q.Ports, q.ReservePorts, chosen, ReasonRealmLimit),
+			x.bound(inRealm+"Ports", r.ports.total(), q.Ports, q.ReservePorts, chosen, ReasonRealmLimit),
 			x.rate(inRealm+"MappingRate", bucket(r.mapping.Load()), q.MappingRate, ReasonMappingRate, now))
 	}
 	return first(all...)

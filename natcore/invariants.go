@@ -168,6 +168,9 @@ func (s *shard) checkAccounts() error {
 	}
 	for k, a := range s.accounts {
 		want := counted[k]
+		if want == nil && a.static != nil {
+			want = &account{} // of a host that has but static sessions, or had them and has used up a rate
+		}
 		if want == nil {
 			return fmt.Errorf("account of %v without a subscriber", mapping.Addr4(k.addr))
 		}
@@ -202,17 +205,20 @@ func (p *pool) checkCounts(now time.Time) error {
 // checkRealms holds the counts of realms against those of their accounts. The caller has locked all shards.
 func (e *Engine) checkRealms() error {
 	for realm, r := range e.quotas.Load().realms {
-		var ports, sessions, blocks int64
+		var ports, sessions, inbound, blocks int64
 		for _, s := range e.shards {
 			for k, a := range s.accounts {
 				if k.realm == realm {
 					ports, sessions, blocks = ports+total(&a.ports), sessions+total(&a.sessions), blocks+int64(a.blocks)
+					if a.static != nil {
+						sessions, inbound = sessions+a.static.own.total(), inbound+a.static.inbound.total()
+					}
 				}
 			}
 		}
-		if ports != totalOf(&r.ports) || sessions != totalOf(&r.sessions) || blocks != r.blocks.Load() {
-			return fmt.Errorf("natcore: realm %d counts %d ports, %d sessions, %d blocks; its subscribers have %d, %d, %d",
-				realm, totalOf(&r.ports), totalOf(&r.sessions), r.blocks.Load(), ports, sessions, blocks)
+		if ports != r.ports.total() || sessions != r.sessions.total() || inbound != r.inbound.total() || blocks != r.blocks.Load() {
+			return fmt.Errorf("natcore: realm %d counts %d ports, %d sessions, %d inbound ones, %d blocks; its subscribers have %d, %d, %d, %d",
+				realm, r.ports.total(), r.sessions.total(), r.inbound.total(), r.blocks.Load(), ports, sessions, inbound, blocks)
 		}
 	}
 	return nil

@@ -94,7 +94,7 @@ func (c *call) beginPortless(in mapping.Header, pool int) (out mapping.Header, w
 	s := e.shardOf(in.Realm, in.Src)
 	s.grants.Lock()
 	defer s.grants.Unlock()
-	external, why := e.pair(s, key, c.now)
+	external, why := e.pair(s, key, in, c.now)
 	if why != ReasonNone {
 		return out, why
 	}
@@ -156,12 +156,23 @@ func (c *call) beginPortless(in mapping.Header, pool int) (out mapping.Header, w
 	return out, ReasonNone
 }
 
-// pair returns the external address of a subscriber, which it gets where it has none, and counts a session of it. The caller holds
+// pair returns the external address of a subscriber, which it gets where it has none, and counts a session of it, that of a packet. The caller holds
 // grants and no other lock.
-func (e *Engine) pair(s *shard, key subscriberKey, now time.Time) (external uint32, why Reason) {
+func (e *Engine) pair(s *shard, key subscriberKey, in mapping.Header, now time.Time) (external uint32, why Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
+	if e.stopped.Load() {
+		return 0, ReasonStopped
+	}
+	if why = e.charge(s, key.portless(), mapping.Endpoint{Addr: in.Dst}, in.Proto); why != ReasonNone {
+		return 0, why
+	}
+	defer func() {
+		if why != ReasonNone {
+			e.unchargePortless(s, key, true)
+		}
+	}()
 	sub, p := s.subs[key], e.pools[key.pool]
 	if sub == nil && p.cfg.Map != nil {
 		if sub, why = e.enrol(s, key); why != ReasonNone {
@@ -188,14 +199,27 @@ func (e *Engine) pair(s *shard, key subscriberKey, now time.Time) (external uint
 		s.enter(sub, e.account(s, key))
 		e.bindingEvent(s, logging.AddressBound, sub)
 	}
-	switch {
-	case e.stopped.Load():
-		return 0, ReasonStopped
-	case sub.others >= e.statics.others.perHost:
+	if sub.others >= e.statics.others.perHost {
 		return 0, ReasonSessionLimit
 	}
 	sub.others++
 	return sub.external, ReasonNone
+}
+
+// portless returns what is charged with a session without ports of a subscriber.
+func (k subscriberKey) portless() *party {
+	return &party{accountKey{k.addr, k.realm}, withoutPorts, true}
+}
+
+// unchargePortless takes a session without ports off the account of a subscriber, with its tokens where it did not come to be. The caller holds mu.
+func (e *Engine) unchargePortless(s *shard, key subscriberKey, unmade bool) {
+	st, p := &e.statics, key.portless()
+	st.mu.Lock()
+	st.giveBack(p)
+	st.mu.Unlock()
+	if a := s.accounts[p.key]; a != nil && unmade {
+		a.refundSession(false)
+	}
 }
 
 // unpair takes a session off the count of a subscriber. The caller holds grants and no other lock.
@@ -204,6 +228,7 @@ func (e *Engine) unpair(s *shard, key subscriberKey) {
 	defer s.mu.Unlock()
 	if sub := s.subs[key]; sub != nil {
 		sub.others--
+		e.unchargePortless(s, key, true)
 	}
 }
 
@@ -236,6 +261,7 @@ func (e *Engine) finishPortless(now time.Time) {
 		}
 		if sub := s.subs[w.key]; sub != nil && (err == nil || lost) {
 			sub.others--
+			e.unchargePortless(s, w.key, false)
 		}
 		s.mu.Unlock()
 		if err != nil && !lost {

@@ -16,7 +16,16 @@ import (
 // packet that needs more than any of them allows is dropped with a reason; what lives is never ended for it
 // (RFC 6888 REQ-4, REQ-11). A subscriber is an internal address of a realm here, whatever the number of pools that serve it.
 //
-// Sessions of static mappings, peerings and protocols without ports are not counted: Limits bounds those.
+// All sessions are charged, those of static mappings, peerings and protocols without ports too:
+//
+//	who begins a session                          it is charged to
+//	an internal host                              that host's Sessions, Protocols and SessionRate
+//	anybody, with an internal host, by what is    that host's InboundSessions and InboundRate
+//	static (Config.Static, Peerings)
+//
+// So who writes from one realm to another by a Peering has a session of his own, and the host that he writes to an inbound one. Inbound
+// ones are apart, because strangers begin them: they cannot take from a server what it needs for its own. CountInbound puts them together.
+//
 // Quotas come on top of Limits and of what PoolConfig.Blocks sets for each pool. Engine.Explain tells which one refuses.
 type Quotas struct {
 	// Subscriber bounds each subscriber. Default: no bound.
@@ -27,6 +36,9 @@ type Quotas struct {
 	Overrides []Override
 	// Reserved is the traffic for which the reserves of all quotas are kept, such as DNS. Default: none.
 	Reserved []Traffic
+	// CountInbound counts inbound sessions as the host's own ones too: Sessions, Protocols and SessionRate bound the sum. A host then has one
+	// bound for all, and who sends to its static endpoints from outside can use it up. Default: they are apart.
+	CountInbound bool
 }
 
 // Quota is one node of the tree. Zero fields do not bound.
@@ -35,12 +47,18 @@ type Quota struct {
 	Ports int
 	// Blocks is the number of port blocks, in all pools.
 	Blocks int
-	// Sessions is the number of sessions over all protocols.
+	// Sessions is the number of sessions over all protocols that the subscriber has begun.
 	Sessions int
+	// InboundSessions is the number of sessions that others have begun with the subscriber by static mappings and peerings, over all
+	// protocols. Limits.InboundPerSubscriber and Static.MaxSessions bound them as well. (Those of dynamic mappings begin with the
+	// subscriber's answer, and are his.)
+	InboundSessions int
 	// Protocols bounds each port space on its own (RFC 6888 REQ-4b), by portblock.TCP, portblock.UDP and portblock.ICMP.
 	Protocols [portblock.NumSpaces]ProtocolQuota
 	// SessionRate bounds new sessions a second, and MappingRate new mappings (RFC 6888 REQ-4c).
 	SessionRate, MappingRate Rate
+	// InboundRate bounds new sessions a second that others begin, as InboundSessions does their number.
+	InboundRate Rate
 	// ReservePorts and ReserveSessions are the last of Ports and Sessions, which only Quotas.Reserved may use. They are less
 	// than Ports and Sessions.
 	ReservePorts, ReserveSessions int
@@ -125,7 +143,7 @@ func (q *Quota) complete(f *faults, path string, reserved bool) {
 		name  string
 		value int
 	}{
-		{"Ports", q.Ports}, {"Blocks", q.Blocks}, {"Sessions", q.Sessions},
+		{"Ports", q.Ports}, {"Blocks", q.Blocks}, {"Sessions", q.Sessions}, {"InboundSessions", q.InboundSessions},
 		{"ReservePorts", q.ReservePorts}, {"ReserveSessions", q.ReserveSessions},
 	}
 	for i, p := range q.Protocols {
@@ -156,6 +174,7 @@ func (q *Quota) complete(f *faults, path string, reserved bool) {
 	}
 	q.SessionRate.complete(f, path+".SessionRate")
 	q.MappingRate.complete(f, path+".MappingRate")
+	q.InboundRate.complete(f, path+".InboundRate")
 }
 
 func (r *Rate) complete(f *faults, path string) {
@@ -196,7 +215,7 @@ type traffic struct {
 func newQuotas(c *Quotas) *quotas {
 	q := &quotas{cfg: c.clone(), realms: map[uint16]*realmAccount{}}
 	for r, v := range q.cfg.Realms {
-		q.realms[uint16(r)] = &realmAccount{quota: v}
+		q.realms[uint16(r)] = &realmAccount{quota: v, countInbound: q.cfg.CountInbound}
 	}
 	for i := range q.cfg.Overrides {
 		o := &q.cfg.Overrides[i]
@@ -232,11 +251,11 @@ func (q *quotas) of(realm uint16, addr uint32) *Quota {
 }
 
 // chosen reports whether the reserves are kept for a flow.
-func (q *quotas) chosen(realm uint16, internal uint32, remote mapping.Endpoint, space portblock.Space) bool {
+func (q *quotas) chosen(realm uint16, internal uint32, remote mapping.Endpoint, protocol uint8) bool {
 	for i := range q.reserved {
 		t := &q.reserved[i]
 		if (len(t.realms) == 0 || slices.Contains(t.realms, Realm(realm))) &&
-			t.flow.covers(internal, remote.Addr, protocols[space]) && (t.port == 0 || t.port == remote.Port) {
+			t.flow.covers(internal, remote.Addr, protocol) && (t.port == 0 || t.port == remote.Port) {
 			return true
 		}
 	}

@@ -267,8 +267,11 @@ func (c *change) quotas() {
 		if was := old.realms[realm]; was != nil {
 			r.opening.Store(was.opening.Load())
 			r.mapping.Store(was.mapping.Load())
+			r.arriving.Store(was.arriving.Load())
 		}
 	}
+	e.statics.mu.Lock() // nothing static ends while it is counted
+	defer e.statics.mu.Unlock()
 	e.quotas.Store(next)
 	for _, s := range e.shards {
 		for _, a := range s.accounts {
@@ -281,6 +284,12 @@ func (c *change) quotas() {
 				a.realm.sessions[sp].Add(int64(a.sessions[sp]))
 			}
 			a.realm.blocks.Add(int64(a.blocks))
+			if u := a.static; u != nil {
+				for i := range u.own {
+					a.realm.sessions[i].Add(u.own[i].Load())
+					a.realm.inbound[i].Add(u.inbound[i].Load())
+				}
+			}
 		}
 	}
 }

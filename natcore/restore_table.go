@@ -138,6 +138,10 @@ func (r *reader) portless() {
 			return
 		}
 		counts[sub]++
+		r.e.useOf(sub.account).own[withoutPorts].Add(1)
+		if a := sub.account.realm; a != nil {
+			a.sessions[withoutPorts].Add(1)
+		}
 		st.others.sessions[h] = o
 		st.others.ending = append(st.others.ending, h)
 	}

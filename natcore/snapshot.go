@@ -218,8 +218,15 @@ func (s *shard) save(w *writer, e *Engine) {
 			w.u(uint64(b.block.Address()), uint64(b.block.Number()), s.age(s.table.LastPacket(b.id)))
 		}
 	}
-	w.u(uint64(len(s.accounts)))
-	for _, k := range slices.SortedFunc(maps.Keys(s.accounts), compareAccounts) {
+	var accounts []accountKey // those of hosts that have nothing but what is static are not theirs
+	for k, a := range s.accounts {
+		if a.subscribers > 0 {
+			accounts = append(accounts, k)
+		}
+	}
+	slices.SortFunc(accounts, compareAccounts)
+	w.u(uint64(len(accounts)))
+	for _, k := range accounts {
 		w.u(uint64(k.realm), uint64(k.addr))
 		w.i(int64(s.accounts[k].opening), int64(s.accounts[k].mapping))
 	}

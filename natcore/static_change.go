@@ -70,6 +70,7 @@ func (c *Config) cloneStatics() {
 func (e *Engine) initStatics(secrets *rand.ChaCha8, now time.Time) {
 	var seed [32]byte
 	_, _ = secrets.Read(seed[:]) // never fails
+	e.statics.engine = e
 	e.statics.init(&e.cfg, seed, [2]uint64{secrets.Uint64(), secrets.Uint64()}, now)
 }
 
@@ -78,6 +79,7 @@ func (e *Engine) expireStatics(now time.Time) (round bool) {
 	if round = e.statics.expire(now, sweepStep); round {
 		e.finishPortless(now)
 		e.expireTraces(now)
+		e.forgetUses(now)
 	}
 	return round
 }

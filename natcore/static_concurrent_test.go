@@ -18,6 +18,11 @@ import (
 func TestStaticsUnderTraffic(t *testing.T) {
 	n := newNAT(t, withStatic(balanced(1, 2, 3), natcore.Static{Name: "one", External: ip("192.0.2.9"), Internal: hostA}), withProtocols(47), func(c *natcore.Config) {
 		c.Peerings = []natcore.Peering{{Name: "p", From: 0, To: 1, Destination: prefix("172.16.0.0/24"), Sources: alloc.MustParseRanges("10.255.0.1")}}
+		c.Quotas = natcore.Quotas{
+			Subscriber: natcore.Quota{Sessions: 30, InboundSessions: 8, SessionRate: natcore.Rate{PerSecond: 50}, InboundRate: natcore.Rate{PerSecond: 50}},
+			Realms:     map[natcore.Realm]natcore.Quota{0: {Sessions: 100, InboundSessions: 12}, 1: {InboundSessions: 20}}, CountInbound: true,
+		}
+		c.Events = natcore.Events{Sessions: true}
 	})
 	var done sync.WaitGroup
 	for g := range 4 {
@@ -52,6 +57,18 @@ func TestStaticsUnderTraffic(t *testing.T) {
 			}
 			n.Expire(now, 4096)
 			n.Stats()
+			_ = n.SetQuota(0, hostA, []*natcore.Quota{nil, {Sessions: 10, InboundSessions: 3}}[i%2], now)
+			cfg := n.Config()
+			cfg.Quotas.CountInbound = i%3 == 0
+			_, err := n.Reconfigure(cfg, now)
+			require.NoError(t, err)
+			n.Explain(natcore.Question{Internal: endpoint(hostA, 4000), Remote: client(1, 80), Protocol: 17}, now)
+			n.Top(3, natcore.BySessions)
+			for s := range n.Sessions() {
+				if s.LastSeen.UnixMilli()%7 == 0 {
+					n.EndSession(s, now)
+				}
+			}
 		}
 	})
 	done.Wait()

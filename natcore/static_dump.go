@@ -50,13 +50,27 @@ func (st *statics) info(w *mapping.Flow, now time.Time, tick mapping.Tick) Sessi
 		name = p.cfg.Name
 	}
 	return SessionInfo{
-		Realm: Realm(inner.Realm), Protocol: inner.Proto, Static: name,
+		Realm: Realm(inner.Realm), Protocol: inner.Proto, Static: name, Inbound: w.In.External,
 		Internal: mapping.Endpoint{Addr: inner.Src, Port: inner.SrcPort}.AddrPort(),
 		External: mapping.Endpoint{Addr: outer.Src, Port: outer.SrcPort}.AddrPort(),
 		Remote:   mapping.Endpoint{Addr: outer.Dst, Port: outer.DstPort}.AddrPort(),
 		Seen:     mapping.Endpoint{Addr: inner.Dst, Port: inner.DstPort}.AddrPort(),
 		State:    phase.String(), LastSeen: now.Add(time.Duration(int32(w.LastSeen-tick)) * time.Millisecond),
 	}
+}
+
+// staticHosts tells to whom sessions of what is static and of protocols without ports are charged.
+func (e *Engine) staticHosts() []SubscriberInfo {
+	st := &e.statics
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	all := make([]SubscriberInfo, 0, len(st.uses))
+	for k, u := range st.uses {
+		if !u.idle() {
+			all = append(all, SubscriberInfo{Realm: Realm(k.realm), Internal: mapping.Addr4(k.addr), Sessions: int(u.own.total()), Inbound: int(u.inbound.total())})
+		}
+	}
+	return all
 }
 
 // EndSession ends a session that Sessions has told, and reports whether it was still there. What its ends
@@ -103,6 +117,19 @@ func (e *Engine) checkFlows() error {
 		return err
 	}
 	number, live := 0, 0
+	charged := map[accountKey]*staticUse{}
+	charge := func(p *party) {
+		u := charged[p.key]
+		if u == nil {
+			u = &staticUse{}
+			charged[p.key] = u
+		}
+		if p.owns {
+			u.own[p.place].Add(1)
+		} else {
+			u.inbound[p.place].Add(1)
+		}
+	}
 	begun := map[uint32]int{}
 	permits := map[permitKey]uint32{}
 	used := map[sourceAddr]map[uint16]bool{}
@@ -125,6 +152,10 @@ func (e *Engine) checkFlows() error {
 				continue
 			}
 			number++
+			of, n := parties(w)
+			for j := range n {
+				charge(&of[j])
+			}
 			s, own := st.owners[w.Owner], (*sourceOwner)(nil)
 			if s != nil {
 				own = s.sources
@@ -168,6 +199,10 @@ func (e *Engine) checkFlows() error {
 	held := map[subscriberKey]int{}
 	for _, o := range st.others.sessions {
 		held[o.key]++
+		charge(o.key.portless())
+	}
+	if err := e.checkUses(charged); err != nil {
+		return err
 	}
 	for _, s := range e.shards {
 		for sub := range s.list.all() {
@@ -179,6 +214,37 @@ func (e *Engine) checkFlows() error {
 	}
 	if len(held) > 0 {
 		return fmt.Errorf("natcore: %d subscribers with sessions without ports are not there", len(held))
+	}
+	return nil
+}
+
+// checkUses holds what accounts have of what is static against a count of it. The caller has locked all shards and statics.
+func (e *Engine) checkUses(charged map[accountKey]*staticUse) error {
+	known := 0
+	for _, s := range e.shards {
+		for k, a := range s.accounts {
+			if a.static == nil {
+				continue
+			}
+			known++
+			if e.statics.uses[k] != a.static {
+				return fmt.Errorf("natcore: the static sessions of %v are counted elsewhere", mapping.Addr4(k.addr))
+			}
+			want := charged[k]
+			if want == nil {
+				want = &staticUse{}
+			}
+			delete(charged, k)
+			for i := range want.own {
+				if o, in := a.static.own[i].Load(), a.static.inbound[i].Load(); o != want.own[i].Load() || in != want.inbound[i].Load() {
+					return fmt.Errorf("natcore: %v has %d own and %d inbound static sessions of place %d, counted %d and %d",
+						mapping.Addr4(k.addr), want.own[i].Load(), want.inbound[i].Load(), i, o, in)
+				}
+			}
+		}
+	}
+	if len(charged) > 0 && !e.stopped.Load() || known != len(e.statics.uses) {
+		return fmt.Errorf("natcore: static sessions of %d hosts are not charged, or of %d hosts that have no account", len(charged), len(e.statics.uses)-known)
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ func TestPeeringRefusals(t *testing.T) {
 func TestSourcesUnderPressure(t *testing.T) {
 	n := newNAT(t, withStatic(natcore.Static{
 		Name: "s", Protocol: 17, External: ip("192.0.2.9"), ExternalPort: 80, Internal: hostA, Sources: alloc.MustParseRanges("10.255.0.1"),
-	}), func(c *natcore.Config) { c.Limits.StaticSessions = 100_000 })
+	}), func(c *natcore.Config) { c.Limits.InboundPerSubscriber = 100_000 })
 	seen := map[uint16]bool{}
 	var last moved
 	for i := range 64512 {

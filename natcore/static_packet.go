@@ -192,21 +192,55 @@ func (c *call) beginOutbound(p *Packet, h *rewrite.Packet4, s *static, in mappin
 	if why := c.opens(h); why != ReasonNone {
 		return Drop, why, true
 	}
-	out := in
-	out.Realm, out.External = 0, true
-	out.Src = in.Src - s.internal + s.external
-	if ported(h) {
-		out.SrcPort = in.SrcPort - s.firstInside + s.first
-	}
+	out := s.outward(in)
 	w := mapping.Flow{In: in, Out: out, Owner: s.id}
 	policy := mapping.FlowPolicy(0)
 	if c.e.cfg.RefreshInbound {
 		policy = mapping.RefreshByAnswers
 	}
-	if why := c.e.statics.open(&w, s, nil, policy, seg, c.now); why != ReasonNone {
+	if why := c.beginStatic(&w, s, nil, policy, seg); why != ReasonNone {
 		return Drop, why, true
 	}
 	return c.send(p, h, in, out, true)
+}
+
+// outward returns the header with which a packet of an internal endpoint of the mapping leaves.
+func (s *static) outward(in mapping.Header) mapping.Header {
+	out := in
+	out.Realm, out.External = 0, true
+	out.Src = in.Src - s.internal + s.external
+	if hasPorts(in.Proto) {
+		out.SrcPort = in.SrcPort - s.firstInside + s.first
+	}
+	return out
+}
+
+// inward returns the header with which a packet to an external endpoint of the mapping leaves, but for its source: to is the server, where there are some. An
+// ICMP query has its identifier in the place of the port of the end that asks.
+func (s *static) inward(in mapping.Header, to mapping.Endpoint) mapping.Header {
+	out := in
+	out.Realm, out.External = uint16(s.cfg.Realm), false
+	first := s.firstInside
+	if len(s.servers) > 0 {
+		out.Dst, first = to.Addr, to.Port
+	} else {
+		out.Dst = in.Dst - s.external + s.internal
+	}
+	switch {
+	case in.Proto == rewrite.ProtoICMP:
+		out.SrcPort = in.SrcPort - s.first + first
+	case hasPorts(in.Proto):
+		out.DstPort = in.DstPort - s.first + first
+	}
+	return out
+}
+
+// sourcesFor returns the source addresses that a session from outside takes one of, or nil.
+func (s *static) sourcesFor(in, out *mapping.Header) *sourceOwner {
+	if s.cfg.Twice == TwiceSelf && (in.External || in.Realm != out.Realm || in.Src != out.Dst) {
+		return nil
+	}
+	return s.sources
 }
 
 // beginInbound begins a session with an internal host behind a static mapping: of a remote end, or of an internal host whose source
@@ -228,28 +262,12 @@ func (c *call) beginInbound(p *Packet, h *rewrite.Packet4, s *static, in mapping
 	if why := c.opens(h); why != ReasonNone {
 		return Drop, why, true
 	}
-	out := in
-	out.Realm, out.External = uint16(s.cfg.Realm), false
-	port := &out.DstPort
-	if h.Kind == rewrite.KindQueryRequest {
-		port = &out.SrcPort
-	}
+	var to mapping.Endpoint
 	if len(s.servers) > 0 {
-		to := c.e.statics.choose(s, &in, c.now)
-		out.Dst = to.Addr
-		if ported(h) {
-			*port = *port - s.first + to.Port
-		}
-	} else {
-		out.Dst = in.Dst - s.external + s.internal
-		if ported(h) {
-			*port = *port - s.first + s.firstInside
-		}
+		to = c.e.statics.choose(s, &in, c.now)
 	}
-	own := s.sources
-	if own != nil && s.cfg.Twice == TwiceSelf && (in.External || in.Realm != out.Realm || in.Src != out.Dst) {
-		own = nil
-	}
+	out := s.inward(in, to)
+	own := s.sourcesFor(&in, &out)
 	if own == nil && ported(h) && c.answers(&out) {
 		return Drop, ReasonConflict, true
 	}
@@ -258,7 +276,7 @@ func (c *call) beginInbound(p *Packet, h *rewrite.Packet4, s *static, in mapping
 		policy |= mapping.Unsolicited
 	}
 	w := mapping.Flow{In: in, Out: out, Owner: s.id, Note: noteRemote}
-	if why := c.e.statics.open(&w, s, own, policy, seg, c.now); why != ReasonNone {
+	if why := c.beginStatic(&w, s, own, policy, seg); why != ReasonNone {
 		return Drop, why, true
 	}
 	return c.send(p, h, in, w.Out, true)
@@ -291,7 +309,7 @@ func (c *call) beginPeering(p *Packet, h *rewrite.Packet4, pe *peering, in mappi
 		return Drop, ReasonProtocol, true
 	}
 	w := mapping.Flow{In: in, Out: pe.translate(in), Owner: pe.id, Note: noteRemote}
-	if why := c.e.statics.open(&w, nil, pe.sources, mapping.RefreshByAnswers, seg, c.now); why != ReasonNone {
+	if why := c.beginStatic(&w, nil, pe.sources, mapping.RefreshByAnswers, seg); why != ReasonNone {
 		return Drop, why, true
 	}
 	return c.send(p, h, in, w.Out, true)

@@ -36,6 +36,8 @@ type statics struct {
 	made     uint64
 	scratch  []mapping.Flow
 	others   others
+	uses     map[accountKey]*staticUse // of the accounts that have one
+	engine   *Engine
 
 	traces traces // has a lock of its own
 }
@@ -72,6 +74,7 @@ func (st *statics) init(cfg *Config, seed [32]byte, keys [2]uint64, now time.Tim
 	st.setTimeouts(&cfg.Timeouts, cfg.RefreshInbound, false)
 	st.sources.init(seed)
 	st.permits, st.affinity = map[permitKey]uint32{}, map[affinityKey]affine{}
+	st.uses = map[accountKey]*staticUse{}
 	st.keys, st.most = keys, cfg.Limits.StaticSessions
 	st.others.init(cfg)
 }
@@ -167,6 +170,7 @@ func (st *statics) ended(w *mapping.Flow) {
 		return
 	}
 	st.number--
+	st.uncharge(w)
 	if p := st.peers[w.Owner]; p != nil && w.Note&noteSource != 0 {
 		st.freeSource(w, p.sources)
 	}

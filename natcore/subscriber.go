@@ -95,7 +95,8 @@ func (e *Engine) realmName(realm uint16) string {
 }
 
 // SubscriberInfo tells what one subscriber holds in one pool, and in one class
-// of remotes where the pool has several (PoolConfig.Remotes).
+// of remotes where the pool has several (PoolConfig.Remotes); or, where Pool is empty, which sessions of what is static and of protocols
+// without ports are charged to it.
 type SubscriberInfo struct {
 	Realm Realm
 	Pool  string
@@ -104,10 +105,12 @@ type SubscriberInfo struct {
 	Internal netip.Addr
 	// External is the address that the subscriber is paired with.
 	External netip.Addr
-	// Blocks held, ports in use by space (TCP, UDP, ICMP identifiers), and sessions.
+	// Blocks held, ports in use by space (TCP, UDP, ICMP identifiers), and sessions that it has begun.
 	Blocks   int
 	Ports    [portblock.NumSpaces]int
 	Sessions int
+	// Inbound are the sessions that others have begun with it.
+	Inbound int
 }
 
 func (e *Engine) info(s *subscriber) SubscriberInfo {

@@ -11,7 +11,7 @@ import (
 type Order uint8
 
 const (
-	// BySessions ranks by sessions.
+	// BySessions ranks by sessions, inbound ones included.
 	BySessions Order = iota
 	// ByPorts ranks by ports of all protocols.
 	ByPorts
@@ -19,7 +19,7 @@ const (
 	ByBlocks
 )
 
-// Top returns the n subscribers that hold most, largest first; those that hold nothing of the kind are left out. It walks over all
+// Top returns the n subscribers that hold most, in one pool, or of what is static (see SubscriberInfo), largest first; those that hold nothing of the kind are left out. It walks over all
 // subscribers, with no lock held for long.
 func (e *Engine) Top(n int, by Order) []SubscriberInfo {
 	return e.top(n, func(i *SubscriberInfo) int {
@@ -29,7 +29,7 @@ func (e *Engine) Top(n int, by Order) []SubscriberInfo {
 		case ByBlocks:
 			return i.Blocks
 		}
-		return i.Sessions
+		return i.Sessions + i.Inbound
 	})
 }
 

@@ -106,6 +106,12 @@ func (l *Limits) complete(f *faults) {
 			f.add("Limits."+v.name, *v.value, "must not be negative; zero means the default")
 		}
 	}
+	if l.InboundPerSubscriber == 0 {
+		l.InboundPerSubscriber = min(l.StaticSessions, max(l.StaticSessions/2, 1<<10))
+	}
+	if l.InboundPerSubscriber < 0 {
+		f.add("Limits.InboundPerSubscriber", l.InboundPerSubscriber, "must not be negative; zero means the default")
+	}
 	for _, v := range []struct {
 		name         string
 		value        *int
