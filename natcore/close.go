@@ -49,9 +49,7 @@ func (e *Engine) Close(now time.Time) error {
 	for _, s := range e.shards {
 		e.closeSessions(s)
 	}
-	e.statics.mu.Lock()
-	e.statics.end(func(*mapping.Flow) bool { return true }, now)
-	e.statics.mu.Unlock()
+	e.closeStatics(now)
 	e.finishPortless(now)
 	unlock := e.lockShards()
 	for i, s := range e.shards {
@@ -103,7 +101,7 @@ func (e *Engine) closeSessions(s *shard) {
 		s.mu.Unlock()
 		for i := range page {
 			pool, _, _ := e.external.find(page[i].External.Addr)
-			r := e.sessionRecord(&sessionNote{now, logging.SessionDeleted, uint16(pool), page[i].Session})
+			r := e.sessionRecord(&sessionNote{now, logging.SessionDeleted, uint16(pool), page[i].Session, nil})
 			r.Reason = logging.ReasonShutdown
 			if !e.offer(e.cfg.Log, &r) {
 				e.events.lost.Add(1)

@@ -65,7 +65,8 @@
 // dynamic ones, and apart from these with those that others begin with it (Quotas, Limits.InboundPerSubscriber). A port of Sources serves one first end in each realm, and rests for 120 s.
 //
 // A session without ports (Config.Protocols) is recorded when it begins and when it ends, with its remote address: nothing else tells hosts
-// apart that share an external address. Sessions of static mappings and peerings have no records. A static mapping itself has: StaticAdded before it takes
+// apart that share an external address. Sessions of static mappings and peerings are recorded as dynamic ones are (Events.Sessions), with the name of what
+// translates them. A static mapping itself has: StaticAdded before it takes
 // effect, StaticRemoved when nothing is translated by it any more, one for each external address and each server, inbound-only ones
 // too. The record of a block names all of its ports, also a static one among them, which the block's subscriber never gets: the query
 // (logging.Index, logging/journal) answers such a port with the static mapping, so that the records alone tell whose it was. Of

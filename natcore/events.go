@@ -29,7 +29,8 @@ type Events struct {
 	// SubscriberHigh and SubscriberLow are the same for the ports of a subscriber, of those that its quota, its blocks or its map allow
 	// it. Default: 90 and 80.
 	SubscriberHigh, SubscriberLow int
-	// Sessions writes a record when a session begins, and when it ends. Default: blocks make them needless.
+	// Sessions writes a record when a session begins, and when it ends, of static mappings and peerings too, whose names stand in the place of the
+	// pool's. Default: blocks and records of static mappings make them needless. Sessions of protocols without ports are always recorded.
 	Sessions bool
 	// Destinations names the remote endpoint in records of sessions. Default: it is left out (RFC 6888 REQ-12).
 	Destinations bool
@@ -106,10 +107,11 @@ type note struct {
 
 // sessionNote is a session that began or ended, or a pairing that did.
 type sessionNote struct {
-	at   time.Time
-	kind logging.Kind
-	pool uint16
-	s    mapping.Session
+	at     time.Time
+	kind   logging.Kind
+	pool   uint16
+	s      mapping.Session
+	static *staticNote // what there is besides of a session of what is static, or nil
 }
 
 // add notes an event.
@@ -284,7 +286,7 @@ func clamp(n int64) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 // sessionEvent notes the begin or the end of a session. The caller holds the shard's lock.
 func (e *Engine) sessionEvent(s *shard, kind logging.Kind, pool int, session *mapping.Session) {
-	if e.cfg.Events.Sessions && !e.cfg.Events.Off && s.notes.addSession(sessionNote{s.now, kind, uint16(pool), *session}) {
+	if e.cfg.Events.Sessions && !e.cfg.Events.Off && s.notes.addSession(sessionNote{s.now, kind, uint16(pool), *session, nil}) {
 		e.manyNotes.Store(true)
 	}
 }
@@ -292,7 +294,7 @@ func (e *Engine) sessionEvent(s *shard, kind logging.Kind, pool int, session *ma
 // bindingEvent notes the begin or the end of a pairing. The caller holds the shard's lock.
 func (e *Engine) bindingEvent(s *shard, kind logging.Kind, sub *subscriber) {
 	if e.cfg.Events.Bindings && !e.cfg.Events.Off {
-		s.notes.addSession(sessionNote{s.now, kind, sub.key.pool, mapping.Session{
+		s.notes.addSession(sessionNote{at: s.now, kind: kind, pool: sub.key.pool, s: mapping.Session{
 			Realm: sub.key.realm, Internal: mapping.Endpoint{Addr: sub.key.addr}, External: mapping.Endpoint{Addr: sub.external},
 		}})
 	}
@@ -407,6 +409,9 @@ func (e *Engine) sessionRecord(v *sessionNote) logging.Record {
 		if e.cfg.Events.Destinations {
 			r.Remote = v.s.Remote.AddrPort()
 		}
+	}
+	if n := v.static; n != nil {
+		r.PoolID, r.Pool, r.Protocol, r.Reason, r.ExternalRealm = 0, n.name, n.protocol, n.why, n.realm
 	}
 	return r
 }

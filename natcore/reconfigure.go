@@ -239,6 +239,7 @@ func (c *change) take() {
 	st := &e.statics
 	st.mu.Lock()
 	st.most = e.cfg.Limits.StaticSessions
+	st.recorded = e.cfg.Events.Sessions && !e.cfg.Events.Off
 	st.others.perHost, st.others.most = e.cfg.Limits.ProtocolSessionsPerSubscriber, e.cfg.Limits.ProtocolSessions
 	st.mu.Unlock()
 	c.quotas()

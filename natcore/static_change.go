@@ -80,6 +80,11 @@ func (e *Engine) expireStatics(now time.Time) (round bool) {
 		e.finishPortless(now)
 		e.expireTraces(now)
 		e.forgetUses(now)
+		if e.cfg.Events.Sessions { // what has ended is noted in all shards
+			for _, s := range e.shards {
+				e.writeAll(s)
+			}
+		}
 	}
 	return round
 }
@@ -170,10 +175,18 @@ func (e *Engine) RemoveStatic(name string, now time.Time) bool {
 	gone := statics[i]
 	next := st.rebuild(e, slices.Delete(slices.Clone(statics), i, i+1))
 	st.index.Store(next)
+	of := func(w *mapping.Flow) bool { return w.Owner == gone.id }
 	st.mu.Lock()
-	st.end(func(w *mapping.Flow) bool { return w.Owner == gone.id }, now)
+	for part := 0; st.recorded && part >= 0; { // in steps, with time to write the records
+		part = st.endPart(part, of, logging.ReasonAdmin, now)
+		st.mu.Unlock()
+		e.writeMany()
+		st.mu.Lock()
+	}
+	st.end(of, logging.ReasonAdmin, now)
 	delete(st.owners, gone.id) // a packet that still has the old index opens nothing any more
 	st.mu.Unlock()
+	e.writeMany()
 	_ = e.endTraces(func(t *trace) bool { return t.static.id == gone.id }, logging.ReasonAdmin, now) // what is refused is offered again
 	st.reserved.Store(next)
 	e.reserve([]*static{gone}, now)
@@ -261,20 +274,23 @@ func (st *statics) rebuild(e *Engine, all []*static) *staticIndex {
 }
 
 // end ends all sessions that match. The caller holds mu.
-func (st *statics) end(match func(*mapping.Flow) bool, now time.Time) {
-	st.advance(now)
-	var gone []mapping.Header
+func (st *statics) end(match func(*mapping.Flow) bool, why logging.Reason, now time.Time) {
 	for part := 0; part >= 0; {
-		st.scratch, part = st.flows.Append(st.scratch[:0], part)
-		for i := range st.scratch {
-			if match(&st.scratch[i]) {
-				gone = append(gone, st.scratch[i].In)
-			}
+		part = st.endPart(part, match, why, now)
+	}
+}
+
+// endPart ends those of a part that match, and returns where the next call goes on, or -1 at the end. The caller holds mu.
+func (st *statics) endPart(part int, match func(*mapping.Flow) bool, why logging.Reason, now time.Time) (next int) {
+	st.advance(now)
+	st.scratch, next = st.flows.Append(st.scratch[:0], part)
+	for i := range st.scratch {
+		if !match(&st.scratch[i]) {
+			continue
+		}
+		if w, ok := st.flows.Close(st.scratch[i].In); ok {
+			st.endedBy(&w, why)
 		}
 	}
-	for _, in := range gone {
-		if w, ok := st.flows.Close(in); ok {
-			st.ended(&w)
-		}
-	}
+	return next
 }

@@ -1,8 +1,12 @@
 package natcore
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
 )
 
 // staticRefused notes why a host got no session of what is static, or of a protocol without ports: its own, or one from outside. The caller
@@ -63,4 +67,88 @@ func (e *Engine) staticsFull(s *shard, w *mapping.Flow, of *static) {
 	st.mu.Unlock()
 	v.used, v.max = clamp(int64(used)), clamp(int64(most))
 	s.notes.add(v)
+}
+
+// staticNote is what the record of a session of what is static has besides.
+type staticNote struct {
+	name     string
+	realm    string // in which the external address lies, where that is not the external one
+	why      logging.Reason
+	protocol uint8
+}
+
+// beginning returns the reason for which a session begins.
+func beginning(w *mapping.Flow) logging.Reason {
+	if w.In.External {
+		return logging.ReasonInbound
+	}
+	return logging.ReasonOutbound
+}
+
+// note notes the begin or the end of a session, where sessions are recorded. The caller holds mu.
+func (st *statics) note(w *mapping.Flow, kind logging.Kind, why logging.Reason) {
+	if !st.recorded {
+		return
+	}
+	n := st.noteOf(w, kind, why)
+	if st.engine.shardOf(n.s.Realm, n.s.Internal.Addr).notes.addSession(n) {
+		st.engine.manyNotes.Store(true)
+	}
+}
+
+// noteOf describes a session as its record does. The internal host is the one that has the static mapping, or the one that writes by a peering. The caller holds mu.
+//
+//	Static, begun inside     In  10.0.0.2:5000 > r:80    Out 192.0.2.9:5000 > r:80       10.0.0.2:5000  as 192.0.2.9:5000  to r:80
+//	Static, begun outside    In  r:5000 > 192.0.2.9:80   Out r:5000 > 10.0.0.2:8080      10.0.0.2:8080  as 192.0.2.9:80    to r:5000
+//	Peering                  In  10.0.0.2:5000 > p:80    Out 10.255.0.1:1024 > t:80      10.0.0.2:5000  as 10.255.0.1:1024 to t:80
+func (st *statics) noteOf(w *mapping.Flow, kind logging.Kind, why logging.Reason) sessionNote {
+	inner, outer := w.In, w.Out
+	n := staticNote{why: why, protocol: w.In.Proto}
+	if s := st.owners[w.Owner]; s != nil {
+		n.name = s.cfg.Name
+		if w.Note&noteRemote != 0 {
+			inner, outer = w.Out.Reverse(), w.In.Reverse()
+			if w.In.Proto == rewrite.ProtoICMP { // the identifier is that of the end that asks, and the static endpoint's as well
+				inner.SrcPort, outer.SrcPort, outer.DstPort = w.Out.SrcPort, w.In.SrcPort, 0
+			}
+		}
+	} else if p := st.peers[w.Owner]; p != nil {
+		n.name = p.cfg.Name
+		if !outer.External {
+			n.realm = strconv.Itoa(int(outer.Realm))
+		}
+	}
+	return sessionNote{at: st.now, kind: kind, static: &n, s: mapping.Session{
+		Realm:    inner.Realm,
+		Internal: mapping.Endpoint{Addr: inner.Src, Port: inner.SrcPort},
+		External: mapping.Endpoint{Addr: outer.Src, Port: outer.SrcPort},
+		Remote:   mapping.Endpoint{Addr: outer.Dst, Port: outer.DstPort},
+	}}
+}
+
+// closeStatics ends all sessions, with their records where sessions are recorded. Nothing begins any more.
+func (e *Engine) closeStatics(now time.Time) {
+	st := &e.statics
+	var notes []sessionNote
+	for part := 0; part >= 0; {
+		st.mu.Lock()
+		st.advance(now)
+		notes = notes[:0]
+		st.scratch, part = st.flows.Append(st.scratch[:0], part)
+		for i := range st.scratch {
+			if w := &st.scratch[i]; st.recorded && w.Owner != 0 {
+				notes = append(notes, st.noteOf(w, logging.SessionDeleted, logging.ReasonShutdown))
+			}
+		}
+		st.mu.Unlock()
+		for i := range notes {
+			r := e.sessionRecord(&notes[i])
+			if !e.offer(e.cfg.Log, &r) {
+				e.events.lost.Add(1)
+			}
+		}
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.end(func(*mapping.Flow) bool { return true }, logging.ReasonNone, now)
 }

@@ -250,11 +250,51 @@ func recount(n *nat) map[hostOf]usage {
 		}
 	}
 	for _, r := range n.log.Records() {
-		if r.Protocol == 47 {
+		if r.Protocol == 47 && r.Pool == "cgn" {
 			add(hostOf{0, r.Subscriber}, map[logging.Kind]int{logging.SessionCreated: 1, logging.SessionDeleted: -1}[r.Kind], 0)
 		}
 	}
 	maps.DeleteFunc(all, func(_ hostOf, u usage) bool { return u == usage{} })
+	return all
+}
+
+// sessionRecord is what the record of a session tells.
+type sessionRecord struct {
+	name, realm                string
+	protocol                   uint8
+	internal, external, remote netip.AddrPort
+}
+
+// listed are the sessions that there are, as records would tell them.
+func listed(n *nat) map[sessionRecord]int {
+	all := map[sessionRecord]int{}
+	for s := range n.Sessions() {
+		name := s.Static
+		if name == "" {
+			name = "cgn"
+		}
+		realm := map[natcore.Realm]string{0: "", 1: "1"}[s.Realm]
+		all[sessionRecord{name, realm, s.Protocol, s.Internal, s.External, s.Remote}]++
+	}
+	return all
+}
+
+// recorded are the sessions that have begun by the records and not ended.
+func recorded(t failer, n *nat) map[sessionRecord]int {
+	all := map[sessionRecord]int{}
+	for _, r := range n.log.Records() {
+		require.NoError(t, r.Check())
+		k := sessionRecord{r.Pool, r.Realm, r.Protocol, r.Internal, netip.AddrPortFrom(r.External, r.First), r.Remote}
+		switch r.Kind {
+		case logging.SessionCreated:
+			all[k]++
+		case logging.SessionDeleted:
+			require.Positive(t, all[k], "%v ends before it began", k)
+			if all[k]--; all[k] == 0 {
+				delete(all, k)
+			}
+		}
+	}
 	return all
 }
 
@@ -270,6 +310,7 @@ func TestStaticQuotaProperty(t *testing.T) {
 		n := newNAT(rt, withProtocols(47), withStatic(wholeHost, balanced(1, 1)), func(c *natcore.Config) {
 			c.Quotas = natcore.Quotas{Subscriber: limit, Realms: map[natcore.Realm]natcore.Quota{0: realm, 1: realm}, CountInbound: together}
 			c.Shards = rapid.SampledFrom([]int{1, 4}).Draw(rt, "shards")
+			c.Events = natcore.Events{Sessions: true, Destinations: true}
 			c.Rules = []natcore.Rule{{Realm: 0, Pool: "cgn"}, {Realm: 1, Pool: "cgn"}}
 			c.Peerings = []natcore.Peering{{Name: "p", From: 0, To: 1, Destination: prefix("172.16.0.0/24"), Target: prefix("10.0.0.0/24"), Sources: alloc.MustParseRanges("10.255.0.1")}}
 		})
@@ -339,6 +380,7 @@ func TestStaticQuotaProperty(t *testing.T) {
 				n.wait(time.Duration(rapid.SampledFrom([]int{1, 31, 61, 250, 310}).Draw(t, "seconds")) * time.Second)
 				if rapid.Bool().Draw(t, "expire") {
 					n.expire()
+					require.Equal(t, listed(n), recorded(t, n))
 				}
 			},
 			"": func(t *rapid.T) {
@@ -365,6 +407,7 @@ func TestStaticQuotaProperty(t *testing.T) {
 		}
 		require.NoError(rt, n.CheckInvariants())
 		require.Empty(rt, recount(n))
+		require.Empty(rt, recorded(rt, n), "each session that has begun has ended")
 		for range n.Subscribers() {
 			require.Fail(rt, "nobody has anything")
 		}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -24,6 +25,8 @@ type statics struct {
 	flows    *mapping.Flows
 	timeouts Timeouts // of flows
 	tick     mapping.Tick
+	now      time.Time // the latest seen
+	recorded bool      // sessions are: Events.Sessions
 	sources  sources
 	permits  map[permitKey]uint32
 	affinity map[affinityKey]affine
@@ -76,11 +79,15 @@ func (st *statics) init(cfg *Config, seed [32]byte, keys [2]uint64, now time.Tim
 	st.permits, st.affinity = map[permitKey]uint32{}, map[affinityKey]affine{}
 	st.uses = map[accountKey]*staticUse{}
 	st.keys, st.most = keys, cfg.Limits.StaticSessions
+	st.recorded = cfg.Events.Sessions && !cfg.Events.Off
 	st.others.init(cfg)
 }
 
 // advance sets the clock. The caller holds mu.
 func (st *statics) advance(now time.Time) mapping.Tick {
+	if now.After(st.now) {
+		st.now = now
+	}
 	st.tick = st.flows.Advance(now)
 	return st.tick
 }
@@ -133,6 +140,7 @@ func (st *statics) open(w *mapping.Flow, s *static, own *sourceOwner, policy map
 	}
 	st.number++
 	st.made++
+	st.note(w, logging.SessionCreated, beginning(w))
 	if remote {
 		s.sessions++
 	}
@@ -164,10 +172,16 @@ func (st *statics) take(in mapping.Header, now time.Time) {
 }
 
 // ended gives back what a removed session held. The caller holds mu.
-func (st *statics) ended(w *mapping.Flow) {
+func (st *statics) ended(w *mapping.Flow) { st.endedBy(w, logging.ReasonIdle) }
+
+// endedBy is ended with what is recorded as the reason, ReasonNone for a session whose end is recorded already.
+func (st *statics) endedBy(w *mapping.Flow, why logging.Reason) {
 	if w.Owner == 0 {
 		st.others.ended(w)
 		return
+	}
+	if why != logging.ReasonNone {
+		st.note(w, logging.SessionDeleted, why)
 	}
 	st.number--
 	st.uncharge(w)
