@@ -57,6 +57,10 @@
 // (ErrNeedBlock), a higher maximum (ErrMaxBlocks, ErrMaxPorts), time
 // (ErrResting). Explain adds the counts.
 //
+// A live port may serve more than once where its user tells the uses apart by the
+// remote endpoint (port overloading, RFC 7857 section 3): [Holding.SharePort] chooses
+// one by the same policy.
+//
 // # Theory
 //
 // Free ports are bits. A uniform choice among n free ports is a number below n

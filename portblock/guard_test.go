@@ -173,6 +173,10 @@ func TestNothingIsAllocated(t *testing.T) {
 			_ = kh.ReturnPort(UDP, p.Address, p.Number, now)
 			now = now.Add(time.Second)
 		}},
+		{"SharePort", func() {
+			even := uint16(len(blocks))
+			sink, _ = h.SharePort(TCP, 1, rnd, now, func(port uint16) bool { return port%8 == even })
+		}},
 		{"TakePortAt", func() {
 			p, _ := h.TakePort(UDP, 1, rnd, now)
 			_ = h.TakePortAt(UDP, p.Address, p.Number, now)

@@ -193,22 +193,10 @@ func (h *Holding) chooseKeeping(s Space, internal uint16, rnd rand.Source, witho
 			return slot, off
 		}
 	}
-	strict, wish := 0, 0
-	for _, p := range [...]struct {
-		how  Preference
-		what int
-	}{{c.Parity, keepParity}, {c.Class, keepClass}} {
-		switch p.how {
-		case Require:
-			strict |= p.what
-		case Prefer:
-			wish |= p.what
-		}
-	}
+	strict, wishes := c.keeps()
 	tried := 0 // bit k: the combination k was tried
-	for _, drop := range [...]int{0, keepParity, keepClass, keepParity | keepClass} {
-		keep := strict | wish&^drop
-		if tried>>keep&1 != 0 {
+	for _, keep := range wishes {
+		if keep |= strict; tried>>keep&1 != 0 {
 			continue
 		}
 		tried |= 1 << keep

@@ -333,7 +333,7 @@ func runWorld(t *rapid.T) {
 	t.Repeat(map[string]func(*rapid.T){
 		"take": w.take, "take2": w.take, "take3": w.take, "giveBack": w.giveBack, "giveBack2": w.giveBack, "takeAt": w.takeAt,
 		"touch": w.touch, "retire": w.retire, "clean": w.clean, "reserve": w.reserve, "restore": w.restore,
-		"jump": w.jump, "back": w.back, "": w.check,
+		"jump": w.jump, "back": w.back, "share": w.share, "": w.check,
 	})
 }
 
