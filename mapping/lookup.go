@@ -45,8 +45,8 @@ func (x *side) look(l *Lookup) *half {
 	near, key := l.near, l.what
 	for n := home(l.hash, len(halves)); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
-		for i := range g {
-			r := &g[i]
+		for i := range uint64(groupSlots) {
+			r := g.at(l.hash, i)
 			if r.near != near || (r.peer^key)&whatMask != 0 {
 				continue
 			}
@@ -58,7 +58,7 @@ func (x *side) look(l *Lookup) *half {
 			}
 			return x.further(l)
 		}
-		if g[groupSlots-1].peer == 0 {
+		if !g.full() {
 			return nil
 		}
 	}
@@ -85,7 +85,7 @@ func (x *side) spot(l *Lookup) spot {
 // over is not found.
 func (t *Table) PassOutbound(l *Lookup, seg *Segment, now Tick) (Endpoint, bool) {
 	r := t.out.look(l)
-	if r == nil || silent(r.seen, t.idle[r.idleClass()][r.peer&phaseMask], now) && t.overOutbound(l, now) {
+	if r == nil || r.seen != now && silent(r.seen, t.idle[r.idleClass()][r.peer&phaseMask], now) && t.overOutbound(l, now) {
 		return Endpoint{}, false
 	}
 	if l.what == tcpAnchor {
@@ -94,7 +94,7 @@ func (t *Table) PassOutbound(l *Lookup, seg *Segment, now Tick) (Endpoint, bool)
 			return r.external(), true // a RST keeps nothing alive (RFC 7857 section 7.1)
 		}
 	}
-	if refreshes(r.state()) {
+	if r.seen != now && refreshes(r.state()) {
 		if r.seen>>seenShift != now>>seenShift {
 			t.noteOutbound(l, now)
 		}
@@ -108,13 +108,13 @@ func (t *Table) PassOutbound(l *Lookup, seg *Segment, now Tick) (Endpoint, bool)
 // unless it was silent for all its idle time or has ended: then CloseInbound removes it.
 func (t *Table) PassInbound(l *Lookup, seg *Segment, now Tick) (Endpoint, uint16, bool) {
 	r := t.in.look(l)
-	if r == nil || silent(r.seen, t.least[r.peer&phaseMask], now) && t.overInbound(l, now) {
+	if r == nil || r.seen != now && silent(r.seen, t.least[r.peer&phaseMask], now) && t.overInbound(l, now) {
 		return Endpoint{}, 0, false
 	}
 	if l.what == tcpAnchor && (!t.trackInbound(l, r, seg, now) || seg.Flags&FlagRST != 0) {
 		return unpack(r.far), uint16(r.far), true // whoever sent it may be a stranger
 	}
-	if refreshes(r.state()) {
+	if r.seen != now && refreshes(r.state()) {
 		if r.seen>>seenShift != now>>seenShift {
 			t.noteInbound(l, now)
 		}

@@ -6,8 +6,9 @@ import "github.com/blocknat/blocknat/portblock"
 // a segment, other bits to a group within it. A full segment moves into a larger one, or splits in two, by itself, so no insertion
 // waits for a rehash of the whole table.
 //
-// A half whose group is full lies in the next group with room. Groups are filled from their first slot on, so that the last
-// slot tells whether the search goes on.
+// Other bits of the hash say at which of the group's slots a search begins, so that most halves are found where it looks
+// first, and four fifths in the cache line that it reads first. A half whose group is full lies in the next group with room: a search
+// goes on behind full groups only.
 type side struct {
 	hash  hasher
 	dir   []door // 1 << (64 - shift)
@@ -116,18 +117,26 @@ func home(h uint64, slots int) int {
 	return int(uint64(uint32(h))*groups>>32) * groupSlots
 }
 
+// at returns the slot of a group that a search for a hash reads as its first, second, third and last one. The first two share a cache
+// line.
+func (g *group) at(h, i uint64) *half { return &g[(h>>32^i)%groupSlots] }
+
+func (g *group) full() bool {
+	return g[0].peer != 0 && g[1].peer != 0 && g[2].peer != 0 && g[3].peer != 0
+}
+
 // find returns the half with the hash and key, or nil; mask tells which bits of peer are key. It stays where it is until a half is
 // inserted or removed.
 func (x *side) find(h, near, peer, mask uint64) *half {
 	halves := x.door(h).halves
 	for n := home(h, len(halves)); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
-		for i := range g {
-			if r := &g[i]; r.near == near && (r.peer^peer)&mask == 0 {
+		for i := range uint64(groupSlots) {
+			if r := g.at(h, i); r.near == near && (r.peer^peer)&mask == 0 {
 				return r
 			}
 		}
-		if g[groupSlots-1].peer == 0 {
+		if !g.full() {
 			return nil
 		}
 	}
@@ -214,9 +223,9 @@ func (x *side) insert(r *half) spot {
 func (s *segment) place(h uint64) int {
 	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
-		for i := range g {
-			if g[i].peer == 0 {
-				return n + i
+		for i := range uint64(groupSlots) {
+			if g.at(h, i).peer == 0 {
+				return n + int((h>>32^i)%groupSlots)
 			}
 		}
 	}
@@ -239,17 +248,12 @@ func (x *side) remove(p spot) {
 	s.removals++
 	s.halves[p.slot] = half{}
 	for gap := p.slot; gap >= 0; {
-		first, last := gap&^(groupSlots-1), gap|(groupSlots-1)
-		whole := last == gap || s.halves[last].peer != 0
-		for last > gap && s.halves[last].peer == 0 {
-			last--
-		}
-		if last > gap {
-			s.move(gap, last)
-			gap = last
-		}
-		if !whole {
-			return // nothing went past the group
+		// Nothing went past a group that was not full.
+		first := gap &^ (groupSlots - 1)
+		for i := first; i < first+groupSlots; i++ {
+			if i != gap && s.halves[i].peer == 0 {
+				return
+			}
 		}
 		from := x.astray(s, first)
 		if from >= 0 {
@@ -264,12 +268,12 @@ func (x *side) astray(s *segment, first int) int {
 	for n := first + groupSlots; n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
 		for i := range g {
-			if g[i].peer == 0 {
-				return -1
-			}
-			if home(x.hashOf(&g[i]), len(s.halves)) <= first {
+			if g[i].peer != 0 && home(x.hashOf(&g[i]), len(s.halves)) <= first {
 				return n + i
 			}
+		}
+		if !g.full() {
+			return -1
 		}
 	}
 	return -1

@@ -134,33 +134,27 @@ func (e *Engine) External(a netip.Addr) bool {
 // Process translates a batch of packets of either direction. Those of one subscriber are translated in order. It
 // sets Verdict, Reason and Realm of each and rewrites its bytes in place.
 func (e *Engine) Process(batch []Packet, now time.Time) {
+	if len(batch) == 1 {
+		e.one(&batch[0], now)
+		return
+	}
 	var c call
 	c.begin(e, now)
-	if len(batch) == 1 {
-		c.one(&batch[0])
-	} else {
-		c.batch(batch)
-	}
+	c.batch(batch)
 	c.done()
 }
 
 // Outbound translates one packet of realm 0 that leaves. b starts at the IP header and is rewritten in place.
 func (e *Engine) Outbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Outbound}
-	var c call
-	c.begin(e, now)
-	c.one(&p)
-	c.done()
+	e.one(&p, now)
 	return p.Verdict, p.Reason
 }
 
 // Inbound translates one packet that arrives from the external realm. b starts at the IP header and is rewritten in place.
 func (e *Engine) Inbound(b []byte, now time.Time) (Verdict, Reason) {
 	p := Packet{Bytes: b, Direction: Inbound}
-	var c call
-	c.begin(e, now)
-	c.one(&p)
-	c.done()
+	e.one(&p, now)
 	return p.Verdict, p.Reason
 }
 

@@ -1,6 +1,8 @@
 package natcore
 
 import (
+	"time"
+
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
@@ -10,13 +12,13 @@ import (
 // back. What is not plain, or turns out not to be, goes the whole way of process, which the plain one only shortens.
 //
 // In a batch the plain packets that follow each other go in stages: all are parsed, then shard by shard, under one hold of its lock,
-// their sessions are aimed at and touched, so that the memory behind all of them is fetched at the same time, and then they are
+// the memory behind all of their sessions is asked for, so that it is fetched at the same time, and then they are
 // translated. Packets of one shard, and so those of one subscriber and session, keep their order; a packet that
 // is not plain waits for all before it, and all behind it wait for it.
 
 // plain is one packet on the plain way.
 type plain struct {
-	h     rewrite.Plain4
+	head  rewrite.Plain4
 	look  mapping.Lookup
 	shard uint8
 	next  uint8 // 1 + the packet of the same shard that comes next in the batch, or 0
@@ -28,44 +30,62 @@ const (
 	chunkSmall = 8
 )
 
+// one translates one packet.
+func (e *Engine) one(p *Packet, now time.Time) {
+	if e.known(p, now) {
+		return
+	}
+	var c call
+	c.begin(e, now)
+	c.process(p)
+	c.done()
+}
+
+// known translates a packet that goes the plain way to its end, and reports whether it is one.
+func (e *Engine) known(p *Packet, now time.Time) bool {
+	var a plain
+	if !a.begin(e, p) {
+		return false
+	}
+	s := e.shards[a.shard]
+	s.mu.Lock()
+	if s.given != now || s.ms != e.clock.Load() {
+		s.catchUp(e, now)
+	}
+	becomes, ok := a.pass(s, p)
+	s.mu.Unlock() // before the packet is written, which needs no lock
+	if ok {
+		a.write(e, p, becomes)
+	}
+	return ok
+}
+
+// catchUp sets the shard's clock to the engine's after a caller has shown a time. The caller holds mu.
+func (s *shard) catchUp(e *Engine, now time.Time) {
+	s.given = now
+	s.advance(e.advance(now))
+}
+
 // batch translates packets in order.
 func (c *call) batch(packets []Packet) {
 	for len(packets) > 0 {
-		switch n := min(len(packets), chunkSize); {
-		case n == 1:
-			c.one(&packets[0])
-			return
-		case n <= chunkSmall:
+		if len(packets) <= chunkSmall {
 			var a [chunkSmall]plain
-			c.chunk(packets, a[:n])
-			return
-		default:
-			var a [chunkSize]plain
-			c.chunk(packets[:n], a[:n])
-			packets = packets[n:]
-		}
-	}
-}
-
-// one translates one packet.
-func (c *call) one(p *Packet) {
-	var a plain
-	if c.plain(p, &a) {
-		s := c.lock(c.e.shards[a.shard])
-		if becomes, ok := c.pass(s, p, &a); ok {
-			c.unlock() // before the packet is written, which needs no lock
-			c.write(p, &a, becomes)
+			c.chunk(packets, a[:len(packets)])
 			return
 		}
+		n := min(len(packets), chunkSize)
+		var a [chunkSize]plain
+		c.chunk(packets[:n], a[:n])
+		packets = packets[n:]
 	}
-	c.process(p)
 }
 
 // chunk translates a part of a batch.
 func (c *call) chunk(packets []Packet, a []plain) {
 	for len(packets) > 0 {
 		n := 0
-		for n < len(packets) && c.plain(&packets[n], &a[n]) {
+		for n < len(packets) && a[n].begin(c.e, &packets[n]) {
 			n++
 		}
 		if n > 0 {
@@ -79,44 +99,39 @@ func (c *call) chunk(packets []Packet, a []plain) {
 	}
 }
 
-// plain parses a packet, begins the look-up of its session, and reports whether it goes the plain way.
-func (c *call) plain(p *Packet, a *plain) bool {
-	e := c.e
-	if p.Flags&^PartialChecksum != 0 || !rewrite.ParsePlain4(p.Bytes, &a.h) || a.h.TCPFlags&rewrite.TCPSyn != 0 || e.stopped.Load() {
+// begin parses a packet, begins the look-up of its session, and reports whether it goes the plain way.
+func (a *plain) begin(e *Engine, p *Packet) bool {
+	head, ok := rewrite.ParsePlain4(p.Bytes)
+	if !ok || head.TCPFlags&rewrite.TCPSyn != 0 || p.Flags&^PartialChecksum != 0 || e.stopped.Load() {
 		return false
 	}
-	a.h.Partial = p.Flags != 0
+	a.head = head
 	space := portblock.UDP
-	if a.h.Proto == rewrite.ProtoTCP {
+	if head.Proto == rewrite.ProtoTCP {
 		space = portblock.TCP
 	}
-	src, dst := mapping.Endpoint{Addr: a.h.Src, Port: a.h.SrcPort}, mapping.Endpoint{Addr: a.h.Dst, Port: a.h.DstPort}
-	switch p.Direction {
-	case Outbound:
-		if c.own(dst.Addr) {
+	src, dst := mapping.Endpoint{Addr: head.Src(), Port: head.SrcPort()}, mapping.Endpoint{Addr: head.Dst(), Port: head.DstPort()}
+	static := e.statics.index.Load()
+	if p.Direction == Outbound {
+		if e.external.has(dst.Addr) || static != nil && static.owns(dst.Addr) {
 			return false
 		}
 		shard := e.shardNumber(uint16(p.Realm), src.Addr)
+		a.shard = uint8(shard)
 		e.shards[shard].table.LookOutbound(&a.look, uint16(p.Realm), space, src, dst)
-		a.shard = uint8(shard)
-		return true
-	case Inbound:
-		if c.static != nil && c.static.owns(dst.Addr) || c.own(src.Addr) {
-			return false
-		}
-		pool, position, ok := e.external.find(dst.Addr)
-		if !ok {
-			return false
-		}
-		shard, class, ok := e.pools[pool].locate(e, position, dst, src)
-		if !ok {
-			return false
-		}
-		e.shards[shard].table.LookInbound(&a.look, space, dst, class, src)
-		a.shard = uint8(shard)
 		return true
 	}
-	return false
+	pool, position, ok := e.external.find(dst.Addr)
+	if !ok || p.Direction != Inbound || e.external.has(src.Addr) || static != nil && (static.owns(dst.Addr) || static.owns(src.Addr)) {
+		return false
+	}
+	shard, class, ok := e.pools[pool].locate(e, position, dst, src)
+	if !ok {
+		return false
+	}
+	a.shard = uint8(shard)
+	e.shards[shard].table.LookInbound(&a.look, space, dst, class, src)
+	return true
 }
 
 // staged translates plain packets, shard by shard.
@@ -147,8 +162,8 @@ func (c *call) staged(packets []Packet, a []plain) {
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
 			c.lock(s) // let go for a packet of no session
-			if becomes, ok := c.pass(s, &packets[i-1], &a[i-1]); ok {
-				c.write(&packets[i-1], &a[i-1], becomes)
+			if becomes, ok := a[i-1].pass(s, &packets[i-1]); ok {
+				a[i-1].write(c.e, &packets[i-1], becomes)
 				continue
 			}
 			c.process(&packets[i-1])
@@ -161,31 +176,35 @@ func (c *call) staged(packets []Packet, a []plain) {
 
 // pass returns what the source of an outbound packet of a session becomes, or the destination of an inbound one. The caller has locked
 // the shard.
-func (c *call) pass(s *shard, p *Packet, a *plain) (becomes mapping.Endpoint, ok bool) {
-	seg := mapping.Segment{Seq: a.h.Seq, Ack: a.h.Ack, Length: uint32(a.h.PayloadLength), Flags: a.h.TCPFlags}
-	if p.Direction == Outbound {
-		becomes, ok = s.table.PassOutbound(&a.look, &seg, s.tick)
-	} else {
-		var realm uint16
-		if becomes, realm, ok = s.table.PassInbound(&a.look, &seg, s.tick); ok {
-			p.Realm = Realm(realm)
-		}
+func (a *plain) pass(s *shard, p *Packet) (becomes mapping.Endpoint, ok bool) {
+	var seg *mapping.Segment
+	if a.head.Proto == rewrite.ProtoTCP {
+		seq, ack, payload := rewrite.PlainSegment4(p.Bytes)
+		seg = &mapping.Segment{Seq: seq, Ack: ack, Length: uint32(payload), Flags: a.head.TCPFlags}
 	}
+	if p.Direction == Outbound {
+		if becomes, ok = s.table.PassOutbound(&a.look, seg, s.tick); ok {
+			s.counts.packets[Outbound][Forward]++
+		}
+		return becomes, ok
+	}
+	becomes, realm, ok := s.table.PassInbound(&a.look, seg, s.tick)
 	if ok {
-		s.counts.packets[p.Direction][Forward]++
+		p.Realm = Realm(realm)
+		s.counts.packets[Inbound][Forward]++
 	}
 	return becomes, ok
 }
 
 // write gives a packet of a known session its other endpoint.
-func (c *call) write(p *Packet, a *plain, becomes mapping.Endpoint) {
+func (a *plain) write(e *Engine, p *Packet, becomes mapping.Endpoint) {
 	p.Verdict, p.Reason = Forward, ReasonNone
 	if p.Direction == Inbound {
-		a.h.SetDestination(p.Bytes, becomes.Addr, becomes.Port)
+		a.head.SetDestination(p.Bytes, becomes.Addr, becomes.Port, p.Flags != 0)
 		return
 	}
-	a.h.SetSource(p.Bytes, becomes.Addr, becomes.Port)
-	if ids := &c.e.ids; !a.h.DontFragment && ids.counters != nil {
-		a.h.SetID(p.Bytes, ids.next(a.h.Src, a.h.Dst, a.h.Proto))
+	a.head.SetSource(p.Bytes, becomes.Addr, becomes.Port, p.Flags != 0)
+	if e.ids.counters != nil && !rewrite.PlainDontFragment4(p.Bytes) {
+		rewrite.SetPlainID4(p.Bytes, e.ids.next(becomes.Addr, a.head.Dst(), a.head.Proto))
 	}
 }

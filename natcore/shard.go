@@ -32,6 +32,7 @@ type shard struct {
 	cursor    int                   // in list
 	rnd       *rand.ChaCha8
 	now       time.Time // the latest seen: time never runs backwards in here
+	given     time.Time // what a caller has given last, whether it was later or not
 	ms        int64     // now in Unix milliseconds
 	tick      mapping.Tick
 	counts    counters
