@@ -19,58 +19,57 @@
 // # Use
 //
 // A Block is a set of external ports that belong to one internal address: a port block, or a deterministic set. The caller
-// enters blocks, and finds the Place of an external endpoint, which is its block and its number within that:
+// enters blocks, chooses ports of them, and says of which block a mapping's port is:
 //
-//	at := mapping.Place{Block: table.AddBlock(mapping.Block{Internal: host, External: address, Ports: 256}), Offset: 17}
-//	table.AddMapping(&mapping.Mapping{Space: portblock.UDP, Internal: in, External: out, At: at}, now)
+//	block := table.AddBlock(mapping.Block{Internal: host, External: address, Ports: 256})
+//	table.AddMapping(&mapping.Mapping{Space: portblock.UDP, Internal: in, External: out, Block: block}, now)
 //	table.Open(&mapping.Session{Space: portblock.UDP, Internal: in, External: out, Remote: remote}, scope, nil, now)
-//	table.Outbound(realm, portblock.UDP, in, remote, nil, now) // gives out
-//	table.Inbound(at, portblock.UDP, out, remote, nil, now)    // gives in
+//	table.Outbound(realm, portblock.UDP, in, remote, nil, now)      // gives out
+//	table.Inbound(portblock.UDP, out, class, remote, nil, now)      // gives in
 //
 // Flows is a table of its own, for sessions whose ends may both be translated: see there.
 //
 // # Representation
 //
-// One record of 64 bytes, a cache line without pointers, serves both directions. There are three kinds:
+// A session is two halves of 32 bytes, without pointers, each in a hash table of its own, its side: packets that leave find the outbound
+// half by the internal endpoint, packets that arrive the inbound half by the external one, and each half tells what its endpoint
+// becomes. So each direction costs one look-up and one cache line:
 //
-//	anchor    one for each internal endpoint in use: its first mapping, and that one's first session
+//	outbound   internal endpoint -> | internal  remote  external | last packet out, next sequence number |
+//	inbound    external endpoint -> | external  remote  internal | last packet in,  next sequence number |
+//
+// Both know the phase of the connection, which changes together, and seldom. There are three kinds of halves on each side:
+//
+//	anchor    one for each endpoint in use: its first mapping, and that one's first session
 //	session   a further session, of any of its mappings
 //	mapping   a further mapping
 //
-// The anchor is found under the internal endpoint alone; the others under its remote endpoint or scope as
-// well. An anchor counts the others of its endpoint, so that where there are none, as for most, nothing else is looked for: a known
-// flow costs one look-up, a flow of an unknown endpoint one that fails.
+// The anchor is found under its endpoint alone; the others under the remote endpoint or scope as
+// well. A flag of the anchor says whether there are any, and a small table beside it how many, so that where there are none, as for most,
+// nothing else is looked for. On the inbound side several mappings have one external endpoint where they depend on different remote
+// ones (port overloading, RFC 4787 section 4.1).
 //
-//	outbound   internal endpoint ---------------------------------------------+
-//	                                                                          v
-//	inbound    external endpoint -> block -> port array -> internal endpoint -> record
-//	                                owner    2 bytes a port                     64 bytes
+// Halves lie in segments of up to 1,280, in groups of four: two cache lines. A directory leads
+// from the leading bits of a key's hash to its segment; other bits choose the group, and the slot of it that is read first. A segment that is
+// 85 % full moves into a larger one, or splits in two, so the table grows without ever being rehashed as a whole: the most that an insertion
+// does is to move the halves of one segment of each side, or to double a directory of 32 bytes a segment. Removal moves a
+// half or two. Hashes are keyed (ATK-17 in CONFORMANCE.md). A batch asks for the memory of all its packets before it reads
+// any (PrefetchOutbound).
 //
-// An inbound packet's block knows the internal address, and an array of the block, for each port space that is
-// used, the internal ports. Blocks and arrays are small and dense and stay in the caches, so each direction
-// has one miss, that of the record.
-//
-// Records lie in segments of up to 64 groups of eight. A group has a word with a tag of seven bits for each
-// record: a look-up compares eight tags at once and reads a record only where its tag agrees. A directory leads
-// from the leading bits of a key's hash to its segment. A segment that is nine tenths full moves into a larger one, of 40, 56 or 64 groups, or
-// splits in two. So the table grows without ever being rehashed as a whole: the most that an insertion does is to move
-// 460 records, or to double a directory of 16 bytes a segment. Removal empties a slot and moves nothing. Hashes are keyed
-// (ATK-17 in CONFORMANCE.md).
-//
-//	bytes    64 a session with its mapping, at loads from 0.64 to 0.9; 4 to 5 for tags and hints; segments are not given back
-//	         2.1 a port of a block, in each port space in use; 44 a block
-//	         16 a segment in the directory, and 2 pointers: all that the collector sees
+//	bytes    64 a session with its mapping, at loads from 0.6 to 0.85; 6 for its block and its hint; segments are not given back
+//	         32 an endpoint that has more than one session or mapping, or an explicit lifetime; 32 a block
+//	         32 a segment in the directory, and a pointer or four: all that the collector sees
 //
 // # Time
 //
-// The caller passes the time as a Tick: milliseconds, modulo 2^32. A record keeps when its session was last
+// The caller passes the time as a Tick: milliseconds, modulo 2^32. A session keeps when it was last
 // refreshed; its end is that time plus the idle time of its phase and class, so new timeouts count at once. Advance keeps all
 // times within ten days of each other, however long the pauses. An outbound packet does not find a session that is over;
 // an inbound one does not where the remote end was silent too, else it finds it until Expire has passed.
 //
-// Expire walks the table in steps and removes what is over. For each record there is a hint, a lower bound of its end in two bytes,
+// Expire walks the table in steps and removes what is over. For each outbound half there is a hint, a lower bound of its end in two bytes,
 // and for each segment the least of its hints: segments in which nothing can be over are skipped, and of the others
-// only the records that are due are read. A refresh leaves the hint alone. So a session is looked at about once in its idle
+// only the halves that are due are read. A refresh leaves the hint alone. So a session is looked at about once in its idle
 // time, however often Expire comes by.
 //
 // # TCP
@@ -83,9 +82,10 @@
 //
 // # Invariants
 //
-//   - An internal endpoint has at most one mapping in a scope, a place at most one in a port space.
+//   - An internal endpoint has at most one mapping in a scope, and so has an external one in a port space.
 //   - A session has its mapping, and the mapping counts its sessions.
-//   - An internal endpoint that has any record has its anchor, which counts the others.
+//   - An endpoint that has any half has its anchor, which knows of the others.
+//   - A session has one half on each side, in the same state.
 //   - A mapping without sessions and without a lifetime goes with its last session, or is removed by Expire.
 //   - RSTs, inbound packets that are out of window, and packets after both FINs do not extend a session.
 //

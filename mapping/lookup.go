@@ -24,12 +24,14 @@ func (x *side) begin(l *Lookup, near uint64, space portblock.Space, remote Endpo
 
 // LookOutbound begins the look-up of the session of a packet that leaves.
 func (t *Table) LookOutbound(l *Lookup, realm uint16, space portblock.Space, internal, remote Endpoint) {
-	t.out.begin(l, nearInternal(realm, internal), space, remote)
+	l.near, l.remote, l.what = nearInternal(realm, internal), remote.pack(), what(anchor, space)
+	l.hash = t.out.hash.sum(l.near, l.what)
 }
 
 // LookInbound begins the look-up of the session of a packet that arrives; class is the class of its remote endpoint.
 func (t *Table) LookInbound(l *Lookup, space portblock.Space, external Endpoint, class uint16, remote Endpoint) {
-	t.in.begin(l, nearExternal(external, class), space, remote)
+	l.near, l.remote, l.what = nearExternal(external, class), remote.pack(), what(anchor, space)
+	l.hash = t.in.hash.sum(l.near, l.what)
 }
 
 // PrefetchOutbound asks for the memory that PassOutbound will read, and does not wait for it.

@@ -136,6 +136,10 @@ func (a *plain) begin(e *Engine, p *Packet) bool {
 
 // staged translates plain packets, shard by shard.
 func (c *call) staged(packets []Packet, a []plain) {
+	if len(c.e.shards) == 1 {
+		c.inShard(packets, a)
+		return
+	}
 	var first, last [maxShards]uint8 // 1 + the first and the last packet of a shard
 	var order [chunkSize]uint8       // the shards, as they come
 	shards := 0
@@ -154,23 +158,47 @@ func (c *call) staged(packets []Packet, a []plain) {
 	for _, n := range order[:shards] {
 		s := c.lock(c.e.shards[n])
 		for i := first[n]; i != 0; i = a[i-1].next {
-			if packets[i-1].Direction == Outbound {
-				s.table.PrefetchOutbound(&a[i-1].look)
-			} else {
-				s.table.PrefetchInbound(&a[i-1].look)
-			}
+			a[i-1].prefetch(s, packets[i-1].Direction)
 		}
 		for i := first[n]; i != 0; i = a[i-1].next {
-			c.lock(s) // let go for a packet of no session
-			if becomes, ok := a[i-1].pass(s, &packets[i-1]); ok {
-				a[i-1].write(c.e, &packets[i-1], becomes)
-				continue
-			}
-			c.process(&packets[i-1])
-			if c.shard != s {
-				c.unlock()
-			}
+			c.translatePlain(&packets[i-1], &a[i-1])
 		}
+	}
+}
+
+// inShard is staged for packets of one shard.
+func (c *call) inShard(packets []Packet, a []plain) {
+	s := c.lock(c.e.shards[a[0].shard])
+	for i := range a {
+		a[i].prefetch(s, packets[i].Direction)
+	}
+	for i := range a {
+		c.translatePlain(&packets[i], &a[i])
+	}
+}
+
+// prefetch asks for the memory of a packet's session.
+func (a *plain) prefetch(s *shard, d Direction) {
+	if d == Outbound {
+		s.table.PrefetchOutbound(&a.look)
+	} else {
+		s.table.PrefetchInbound(&a.look)
+	}
+}
+
+// translatePlain translates a packet of a batch to its end.
+func (c *call) translatePlain(p *Packet, a *plain) {
+	s := c.shard
+	if of := c.e.shards[a.shard]; s != of {
+		s = c.lock(of) // it was let go for a packet of no session
+	}
+	if becomes, ok := a.pass(s, p); ok {
+		a.write(c.e, p, becomes)
+		return
+	}
+	c.process(p)
+	if c.shard != s {
+		c.unlock()
 	}
 }
 

@@ -36,7 +36,6 @@ type shard struct {
 	ms        int64     // now in Unix milliseconds
 	tick      mapping.Tick
 	counts    counters
-	touched   uint64 // a sum that means nothing: see mapping.Table.Touch
 	uses      [maxPools]poolUse
 	ended     mapping.Sweep // scratch of Expire
 	idle      []portblock.Block
