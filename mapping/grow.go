@@ -1,101 +1,161 @@
 package mapping
 
-// grow gives the segment that serves the hash more room: it moves into a larger one, or splits by the next bit of the hashes.
-func (x *side) grow(h uint64) {
-	old := x.door(h).seg
-	upper := x.hashAll(old)
-	for _, groups := range segmentSizes {
-		if groups > old.groups() {
-			if s := x.deal(old, groups, old.depth, 0, false); s != nil {
-				x.lead(h, s, s)
-				x.drop(old)
-				return
-			}
-		}
+import "math/bits"
+
+// Segments come in families that serve neighbouring shares of the hashes: one alone at first, then two or three. When
+// one of a family is full, the family of one becomes one of two, that of two one of three, and that of three two of two. Each member
+// then gives those of its halves away that a smaller share does not have:
+//
+//	1 of 1    AAAAAAAAAAAA
+//	2         AAAAAABBBBBB         B is new
+//	3         AAAACCCCBBBB         C is new, and takes a third of A and B
+//	2 and 2   AAACCCDDDBBB         D is new, and takes half of C and a quarter of B; C takes a quarter of A
+//
+// So a table of any size has half as much room again at most, memory is never given up for larger, and for each half that comes less
+// than one moves.
+
+// family returns the number of members that the family of a segment has.
+func (s *segment) family() uint32 {
+	switch {
+	case s.ways == 1:
+		return 1
+	case s.ways%3 == 0:
+		return 3
 	}
-	if int(64-x.shift) == int(old.depth) {
+	return 2
+}
+
+// grow makes room in the segment that serves the hash.
+func (x *side) grow(h uint64) {
+	s := x.door(h).seg
+	if s.groups() < segmentMax {
+		x.enlarge(s)
+		return
+	}
+	k := s.family()
+	ways := s.ways / k * (k + 1)
+	if len(x.dir)%int(ways) != 0 {
 		dir := make([]door, 2*len(x.dir))
 		for i, d := range x.dir {
 			dir[2*i], dir[2*i+1] = d, d
 		}
-		x.dir, x.shift = dir, x.shift-1
+		x.dir = dir
 	}
-	depth := old.depth + 1
-	bit := uint64(1) << (64 - depth)
-	low := x.half(old, old.used-upper, depth, bit, false)
-	high := x.half(old, upper, depth, bit, true)
-	x.lead(h, low, high)
-	x.drop(old)
+	run := len(x.dir) / int(s.ways/k) // what leads to the family
+	first := x.index(h) / run * run
+	var members [4]*segment
+	for i := range int(k) {
+		members[i] = x.dir[first+i*run/int(k)].seg
+	}
+	fresh := (k + 1) / 2
+	copy(members[fresh+1:], members[fresh:k])
+	members[fresh] = x.newSegment(segmentMax, ways)
+	for i, m := range members[:k+1] {
+		m.ways = ways
+		x.lead(first+i*run/int(k+1), run/int(k+1), m)
+	}
+	members[fresh].since(s)
+	for i := int(k); i >= 0; i-- { // the last first, so that who takes halves has given its own
+		if i != int(fresh) {
+			x.give(members[i])
+		}
+	}
+	for len(x.strays) > 0 {
+		last := len(x.strays) - 1
+		v := x.strays[last]
+		x.strays = x.strays[:last]
+		x.used--
+		p := x.insert(&v.half)
+		p.keep(v.block, v.due)
+	}
 }
 
 func (s *segment) groups() uint32 { return uint32(len(s.halves) / groupSlots) }
 
-// hashAll notes the hashes of a segment's halves, and returns how many have the bit by which it may split.
-func (x *side) hashAll(s *segment) (upper uint32) {
-	if x.hashes == nil {
-		x.hashes = make([]uint64, segmentMax*groupSlots)
-	}
-	bit := uint64(1) << (63 - s.depth)
-	for i := range s.halves {
-		if r := &s.halves[i]; r.peer != 0 {
-			x.hashes[i] = x.hashOf(r)
-			if x.hashes[i]&bit != 0 {
-				upper++
-			}
-		}
-	}
-	return upper
+// enlarge moves what is in the only segment into a larger one.
+func (x *side) enlarge(old *segment) {
+	s := x.newSegment(min(4*old.groups(), segmentMax), 1)
+	x.lead(0, len(x.dir), s)
+	s.since(old)
+	x.give(old)
 }
 
-// half returns a segment with n halves of another one, those that have a bit of their hashes set or not, and some room.
-func (x *side) half(old *segment, n uint32, depth uint8, bit uint64, set bool) *segment {
-	for _, groups := range segmentSizes {
-		if n <= full(groups)-full(groups)/8 {
-			if s := x.deal(old, groups, depth, bit, set); s != nil {
-				return s
-			}
-		}
-	}
-	// Not reached: all halves of a segment find room in one of its own size.
-	s := x.newSegment(old.groups(), depth)
-	return s
+// stray is a half on its way.
+type stray struct {
+	half
+	block BlockID
+	due   hint
 }
 
-// deal copies the halves of a segment that have a bit of their hashes set, or not, to a new one. It returns nil when they do not
-// find room there.
-func (x *side) deal(old *segment, groups uint32, depth uint8, bit uint64, set bool) *segment {
-	s := x.newSegment(groups, depth)
-	s.next, s.stale, s.scanned = old.next, old.stale, old.scanned
-	for i := range old.halves {
-		r := &old.halves[i]
-		if r.peer == 0 || (x.hashes[i]&bit != 0) != set {
+// keep notes what a side that counts notes of a half.
+func (p spot) keep(block BlockID, due hint) {
+	if s := p.seg; s.due != nil {
+		s.blocks[p.slot], s.due[p.slot] = block, due
+		if s.next.after(due) {
+			s.next = due
+		}
+	}
+}
+
+// since notes that a segment takes halves of another one.
+func (s *segment) since(from *segment) {
+	s.next, s.stale, s.scanned = from.next, from.stale, from.scanned
+}
+
+// give moves the halves that the directory leads elsewhere. Those that stay move up: by the order in which they
+// are looked at none of them moves to a slot that is still to be looked at.
+func (x *side) give(s *segment) {
+	x.filled = [segmentMax]uint8{}
+	for n := 0; n < len(s.halves); n++ {
+		r := &s.halves[n]
+		if r.peer == 0 {
+			n |= groupSlots - 1 // nothing is behind it in its group
 			continue
 		}
-		n := s.place(x.hashes[i])
-		if n < 0 {
-			x.drop(s)
-			return nil
+		h := x.hashOf(r)
+		to := x.door(h).seg
+		if to != s {
+			x.hand(to, s, n, h)
+			continue
 		}
-		s.halves[n] = *r
-		if s.due != nil {
-			s.due[n], s.blocks[n] = old.due[i], old.blocks[i]
+		g := home(h, len(s.halves)) / groupSlots
+		for x.filled[g] == groupSlots {
+			g++
 		}
-		s.used++
-		x.moved++
+		slot := g*groupSlots + int(x.filled[g])
+		x.filled[g]++
+		if slot != n {
+			s.move(slot, n)
+		}
 	}
-	return s
 }
 
-// lead makes the directory lead to a segment, or to two where it has split, in place of the one that serves the hash.
-func (x *side) lead(h uint64, low, high *segment) {
-	depth := x.door(h).seg.depth
-	run := 1 << (64 - x.shift - depth) // the entries that name the old segment
-	first := int(h>>x.shift) &^ (run - 1)
-	for i := range run {
-		s := low
-		if i >= run/2 {
-			s = high
-		}
+// hand moves a half to another segment.
+func (x *side) hand(to, from *segment, slot int, h uint64) {
+	v := stray{half: from.halves[slot]}
+	if from.due != nil {
+		v.block, v.due = from.blocks[slot], from.due[slot]
+	}
+	from.halves[slot] = half{}
+	from.used--
+	x.moved++
+	i := to.place(h)
+	if i < 0 {
+		x.strays = append(x.strays, v)
+		return
+	}
+	to.halves[i] = v.half
+	to.used++
+	spot{to, i}.keep(v.block, v.due)
+	to.stale = to.stale || from.stale
+	if to.scanned.after(from.scanned) {
+		to.scanned = from.scanned
+	}
+}
+
+// lead makes some entries of the directory lead to a segment.
+func (x *side) lead(first, n int, s *segment) {
+	for i := range n {
 		x.dir[first+i] = doorTo(s)
 	}
 }
@@ -105,20 +165,23 @@ func (x *side) each(f func(*segment)) {
 	for i := 0; i < len(x.dir); {
 		s := x.dir[i].seg
 		f(s)
-		i += 1 << (64 - x.shift - s.depth)
+		i += len(x.dir) / int(s.ways)
 	}
 }
 
-// parts is the number of parts that a walk over a side may go by: places in the range of hashes, which
-// mean the same when segments split meanwhile.
-const (
-	partBits = 30 // so that an int of 32 bits holds their number
-	parts    = 1 << partBits
-)
+// parts is the number of parts that a walk over a side may go by: equal shares of the hashes, of which each entry of the directory
+// has a whole number, so that they mean the same when the side grows meanwhile.
+const parts = 3 << 28
 
 // part returns the segment that serves a part, and the first part behind those that it serves.
 func (x *side) part(n int) (s *segment, next int) {
-	s = x.door(uint64(n) << (64 - partBits)).seg
-	size := parts >> s.depth
-	return s, n&^(size-1) + size
+	s = x.dir[n/(parts/len(x.dir))].seg
+	size := parts / int(s.ways)
+	return s, n/size*size + size
+}
+
+// partOf returns the part of a half.
+func (x *side) partOf(r *half) int {
+	n, _ := bits.Mul64(x.hashOf(r), parts)
+	return int(n)
 }

@@ -38,7 +38,8 @@ func (t *Table) walk(part int, f func(spot)) (next int) {
 	}
 	s, next := t.out.part(part)
 	for i := range s.halves {
-		if s.halves[i].peer != 0 {
+		// Where the table has grown meanwhile the segment has some that were seen.
+		if r := &s.halves[i]; r.peer != 0 && (part%(parts/int(s.ways)) == 0 || t.out.partOf(r) >= part) {
 			f(spot{s, i})
 		}
 	}

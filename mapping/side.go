@@ -1,18 +1,21 @@
 package mapping
 
-import "github.com/blocknat/blocknat/portblock"
+import (
+	"math/bits"
 
-// side is an extendible hash table of the halves of one direction: the leading bits of a key's hash lead through a directory to
-// a segment, other bits to a group within it. A full segment moves into a larger one, or splits in two, by itself, so no insertion
-// waits for a rehash of the whole table.
+	"github.com/blocknat/blocknat/portblock"
+)
+
+// side is a hash table of the halves of one direction, which grows in place: the leading bits of a key's hash lead through a directory
+// to a segment, other bits to a group within it. A full segment and its neighbours share their halves with a further one (see
+// grow), by themselves, so no insertion waits for a rehash of the whole table.
 //
 // Other bits of the hash say at which of the group's slots a search begins, so that most halves are found where it looks
 // first, and four fifths in the cache line that it reads first. A half whose group is full lies in the next group with room: a search
 // goes on behind full groups only.
 type side struct {
-	hash  hasher
-	dir   []door // 1 << (64 - shift)
-	shift uint8  // at most 63
+	hash hasher
+	dir  []door // 6 << n of them, for equal shares of the hashes
 	// counts says that sessions of mappings are counted here, and that segments have what only Expire and the ends of sessions
 	// read: so it is on the outbound side.
 	counts bool
@@ -21,9 +24,8 @@ type side struct {
 
 	crowds flat
 
-	hashes []uint64 // scratch of grow
-	// Of segments that grew the memory is used again at once; the table never holds many spare ones.
-	spare []*segment
+	filled [segmentMax]uint8 // scratch of give
+	strays []stray           // halves that found no room where they belong, for a moment
 }
 
 // door is an entry of the directory: what a look-up needs of a segment.
@@ -38,8 +40,8 @@ type segment struct {
 	blocks []BlockID // one for each half, where the side keeps them
 	due    []hint    // likewise
 	used   uint32
-	depth  uint8 // how many leading hash bits all its halves share
-	stale  bool  // the hints mean nothing, because timeouts have changed
+	ways   uint32 // the segment serves one of so many equal shares of all hashes
+	stale  bool   // the hints mean nothing, because timeouts have changed
 	// next is a lower bound of all due hints; scanned is when Expire last saw all halves.
 	next    hint
 	scanned Tick
@@ -57,19 +59,19 @@ const (
 	spill = 4
 )
 
-// segmentSizes are the sizes through which a segment grows, in groups: sizes that are allocated without a rest and on the
-// boundary of a group. It then splits in two of a size with room.
-var segmentSizes = [...]uint32{16, 32, 64, 128, 192, 256, 320}
+// segmentMin and segmentMax are the groups of the first segment, when it is new, and of all others: such that Go allocates them without
+// a rest and on the boundary of a group. The first one grows fourfold.
+const (
+	segmentMin = 20
+	segmentMax = 320
+)
 
-const segmentMax = 320
-
-// full says at which number of halves a segment has to grow: at 85 % of the slots that hashes are at home in.
-func full(groups uint32) uint32 { return (groups - spill) * groupSlots * 17 / 20 }
+// full says at which number of halves a segment has to grow: at 87 % of the slots that hashes are at home in.
+func full(groups uint32) uint32 { return (groups - spill) * groupSlots * 87 / 100 }
 
 func newSide(key [24]byte, counts bool) side {
-	x := side{hash: newHasher(key), shift: 63, counts: counts, crowds: newFlat(key)}
-	s := x.newSegment(segmentSizes[0], 0)
-	x.dir = []door{doorTo(s), doorTo(s)}
+	x := side{hash: newHasher(key), counts: counts, crowds: newFlat(key), dir: make([]door, 6)}
+	x.lead(0, 6, x.newSegment(segmentMin, 1))
 	return x
 }
 
@@ -77,39 +79,22 @@ func doorTo(s *segment) door {
 	return door{s.halves, s}
 }
 
-// newSegment returns an empty segment.
-func (x *side) newSegment(groups uint32, depth uint8) *segment {
+func (x *side) newSegment(groups, ways uint32) *segment {
 	n := int(groups * groupSlots)
-	for i, s := range x.spare {
-		if len(s.halves) == n {
-			last := len(x.spare) - 1
-			x.spare[i], x.spare[last] = x.spare[last], nil
-			x.spare = x.spare[:last]
-			s.depth = depth
-			return s
-		}
-	}
-	s := &segment{halves: make([]half, n), depth: depth}
+	s := &segment{halves: make([]half, n), ways: ways}
 	if x.counts {
 		s.blocks, s.due = make([]BlockID, n), make([]hint, n)
 	}
 	return s
 }
 
-// maxSpare bounds the spare segments.
-const maxSpare = 3
-
-// drop keeps the memory of a segment whose halves have moved.
-func (x *side) drop(s *segment) {
-	if len(x.spare) == maxSpare {
-		x.spare = x.spare[1:]
-	}
-	clear(s.halves)
-	s.used, s.removals = 0, 0
-	x.spare = append(x.spare, s)
+// index returns which entry of the directory serves a hash.
+func (x *side) index(h uint64) int {
+	i, _ := bits.Mul64(h, uint64(len(x.dir)))
+	return int(i)
 }
 
-func (x *side) door(h uint64) *door { return &x.dir[h>>(x.shift&63)] }
+func (x *side) door(h uint64) *door { return &x.dir[x.index(h)] }
 
 // home returns the slot at which the search for a hash begins, the first of a group: no hash is at home in the last ones.
 func home(h uint64, slots int) int {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/blocknat/blocknat/portblock"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -13,8 +14,7 @@ func TestSizes(t *testing.T) {
 	require.EqualValues(t, 32, unsafe.Sizeof(half{}), "half a cache line")
 	require.EqualValues(t, groupBytes, unsafe.Sizeof(group{}), "two cache lines")
 	require.LessOrEqual(t, unsafe.Sizeof(door{}), uintptr(32))
-	require.EqualValues(t, segmentMax, segmentSizes[len(segmentSizes)-1])
-	for _, groups := range segmentSizes {
+	for _, groups := range []int{segmentMin, 4 * segmentMin, segmentMax} {
 		s := make([]half, groups*groupSlots)
 		require.Zero(t, uintptr(unsafe.Pointer(&s[0]))%groupBytes, "a segment of %d groups begins on the boundary of one", groups)
 	}
@@ -82,7 +82,7 @@ func TestGrowthMovesLittle(t *testing.T) {
 	for i := range uint64(n) {
 		r := half{near: i << 16, peer: what(anchor, 1) | 1}
 		x.insert(&r)
-		require.LessOrEqual(t, x.moved, 2*int(full(segmentMax)))
+		require.LessOrEqual(t, x.moved, 3*int(full(segmentMax)))
 		moved += x.moved
 		if i > 1<<15 && i%(1<<13) == 0 {
 			slots := 0
@@ -90,11 +90,71 @@ func TestGrowthMovesLittle(t *testing.T) {
 			worst = min(worst, float64(x.used)/float64(slots))
 		}
 	}
-	require.Greater(t, worst, 0.58)
-	require.Less(t, moved, 6*n)
+	require.Greater(t, worst, 0.56)
+	require.Less(t, moved, n)
 	for i := range uint64(n) {
 		require.NotNil(t, x.anchor(i<<16, 1).seg)
 	}
 	require.NoError(t, x.check())
 	t.Logf("load at least %.2f, %.1f halves moved for each insertion", worst, float64(moved)/n)
+}
+
+// TestWalkWhileItGrows: each half that was there all the time is met once, in however many steps the walk goes and whatever comes
+// in between.
+func TestWalkWhileItGrows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := NewTable(testKey, idle, start)
+		block := table.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 1 << 16})
+		n := 0
+		add := func(many int) {
+			for range many {
+				e := Endpoint{inside.Addr, uint16(n)}
+				table.AddMapping(&Mapping{Space: portblock.UDP, Internal: e, External: Endpoint{outside.Addr, e.Port}, Block: block}, 0)
+				n++
+			}
+		}
+		add(rapid.IntRange(1, 6000).Draw(t, "before"))
+		before, met := n, make([]int, 1<<16)
+		for part := 0; part >= 0; {
+			var page []Mapping
+			page, part = table.AppendMappings(nil, part)
+			for i := range page {
+				met[page[i].Internal.Port]++
+			}
+			add(rapid.IntRange(0, min(1200, 1<<16-n)).Draw(t, "meanwhile"))
+		}
+		for i := range met {
+			if met[i] > 1 || i < before && met[i] == 0 {
+				t.Fatalf("mapping %d was met %d times", i, met[i])
+			}
+		}
+	})
+}
+
+// TestStraysComeHome: halves for which a segment has no room left where they belong find it once the side has grown on.
+func TestStraysComeHome(t *testing.T) {
+	x := newSide(testKey, true)
+	const n = 2000
+	for i := range uint64(n) {
+		p := x.insert(&half{near: i << 16, peer: what(anchor, 1) | 1})
+		p.seg.blocks[p.slot] = BlockID(i)
+	}
+	// All that the last member of a family holds goes astray.
+	s := x.dir[len(x.dir)-1].seg
+	for i := range s.halves {
+		if r := s.halves[i]; r.peer != 0 {
+			x.strays = append(x.strays, stray{half: r, block: s.blocks[i]})
+		}
+	}
+	clear(s.halves)
+	s.used = 0
+	x.grow(0)
+	require.Empty(t, x.strays)
+	require.Equal(t, n, x.used)
+	require.NoError(t, x.check())
+	for i := range uint64(n) {
+		p := x.anchor(i<<16, 1)
+		require.NotNil(t, p.seg)
+		require.Equal(t, BlockID(i), p.seg.blocks[p.slot])
+	}
 }
