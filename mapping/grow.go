@@ -102,30 +102,21 @@ func (s *segment) since(from *segment) {
 	s.next, s.stale, s.scanned = from.next, from.stale, from.scanned
 }
 
-// give moves the halves that the directory leads elsewhere. Those that stay move up: by the order in which they
-// are looked at none of them moves to a slot that is still to be looked at.
+// give moves the halves that the directory leads elsewhere. Of those that stay the ones that found no room in their groups move up,
+// group by group, to where others have left.
 func (x *side) give(s *segment) {
-	x.filled = [segmentMax]uint8{}
-	for n := 0; n < len(s.halves); n++ {
+	for n := range s.halves {
 		r := &s.halves[n]
 		if r.peer == 0 {
-			n |= groupSlots - 1 // nothing is behind it in its group
 			continue
 		}
 		h := x.hashOf(r)
-		to := x.door(h).seg
-		if to != s {
+		if to := x.door(h).seg; to != s {
 			x.hand(to, s, n, h)
-			continue
-		}
-		g := home(h, len(s.halves)) / groupSlots
-		for x.filled[g] == groupSlots {
-			g++
-		}
-		slot := g*groupSlots + int(x.filled[g])
-		x.filled[g]++
-		if slot != n {
-			s.move(slot, n)
+		} else if group := n &^ (groupSlots - 1); home(h, len(s.halves)) < group {
+			if i := s.place(h); i >= 0 && i < group {
+				s.move(i, n)
+			}
 		}
 	}
 }

@@ -24,8 +24,7 @@ type side struct {
 
 	crowds flat
 
-	filled [segmentMax]uint8 // scratch of give
-	strays []stray           // halves that found no room where they belong, for a moment
+	strays []stray // halves that found no room where they belong, for a moment
 }
 
 // door is an entry of the directory: what a look-up needs of a segment.
