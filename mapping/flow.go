@@ -208,16 +208,8 @@ func (f *Flows) Open(w *Flow, policy FlowPolicy, seg *Segment, now Tick) bool {
 		return false
 	}
 	s := flow{keys: keys, seen: now, owner: w.Owner, note: w.Note, class: w.Idle & (IdleClasses - 1), flags: policy&(RefreshByAnswers|Unsolicited) | flowLive}
-	switch w.In.Proto {
-	case protoTCP:
-		s.state, s.sent[0] = opened(seg.Flags), seg.end()
-		s.sent[1] = seg.Ack
-	case protoUDP, protoUDPLite:
-		s.state = uint8(Active)
-	case protoICMP:
-		s.state = uint8(Query)
-	default:
-		s.state = uint8(Other)
+	if s.state = StartOf(w.In.Proto); w.In.Proto == protoTCP {
+		s.state, s.sent = opened(seg.Flags), [2]uint32{seg.end(), seg.Ack}
 	}
 	var slot uint32
 	if n := len(f.free); n > 0 {
@@ -232,6 +224,17 @@ func (f *Flows) Open(w *Flow, policy FlowPolicy, seg *Segment, now Tick) bool {
 	*f.at(slot) = s
 	f.index[keys[0]], f.index[keys[1]] = slot<<1, slot<<1|1
 	return true
+}
+
+// StartOf returns the one state of a protocol other than TCP.
+func StartOf(proto uint8) uint8 {
+	switch proto {
+	case protoUDP, protoUDPLite:
+		return uint8(Active)
+	case protoICMP:
+		return uint8(Query)
+	}
+	return uint8(Other)
 }
 
 // Taken reports whether a packet with this header belongs to a flow, be it over or not.

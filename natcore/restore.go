@@ -18,7 +18,9 @@ import (
 // HoldAfterRestart does not count.
 //
 // Each block that is held is recorded again, by a logging.BlockInterim with ReasonRestart, so that records which begin with this
-// start can be read alone; a log that refuses these is counted and stops nothing. Sessions of protocols without ports end, with their records.
+// start can be read alone; a log that refuses these is counted and stops nothing. Sessions of static mappings and peerings go on where the configuration has one of the
+// same name that would make them as they are (Engine.Config leaves out what AddStatic has added: Engine.Statics has all). The others have ended, and so have
+// those of protocols without ports (Config.Protocols), with their records. Snapshots of version 1 have no sessions of static mappings and peerings.
 //
 // The error joins *FieldErrors, as that of New, or is a *SnapshotError.
 func Restore(cfg Config, snapshot []byte, now time.Time) (*Engine, error) {
@@ -42,6 +44,7 @@ func Restore(cfg Config, snapshot []byte, now time.Time) (*Engine, error) {
 		return nil, err
 	}
 	e.recordRestart(e.advance(now))
+	e.recordDropped(r.dropped)
 	return e, nil
 }
 
@@ -90,6 +93,9 @@ func (r *reader) engine() {
 	}
 	r.portless()
 	r.identifications(e.began.UnixMilli() - clock)
+	if r.version >= 2 {
+		r.statics(time.UnixMilli(clock))
+	}
 	if r.err == nil && r.at != len(r.b) {
 		r.bad("bytes are left over")
 	}

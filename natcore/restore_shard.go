@@ -172,7 +172,7 @@ func (r *reader) accounts(s *shard) {
 	for range r.count(2) {
 		k := accountKey{realm: uint16(r.u(most16)), addr: uint32(r.u(most32))}
 		q := &Quota{}
-		for _, n := range q.numbers() {
+		for _, n := range q.numbers(r.version) {
 			*n = int(r.i())
 		}
 		var f faults

@@ -15,7 +15,7 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// The snapshot of an engine, version 1. Numbers are varints (signed ones zigzag) unless a width is given; lists begin with their
+// The snapshot of an engine, version 2. Numbers are varints (signed ones zigzag) unless a width is given; lists begin with their
 // length, and so do texts and the snapshots of parts. Times are Unix milliseconds, or nanoseconds where it says so.
 //
 //	"BNNC"       4 bytes
@@ -39,13 +39,22 @@ import (
 //	portless     sessions of protocols without ports, which end with the engine: header of answers, subscriber, begin
 //	identifications: begin of the engine (ns), and, behind their number in 3 bytes, the counters that are not 0, each:
 //	             how many are 0 since the one before, value
+//	statics      since version 2: names of static mappings and peerings, each: whether it is a peering, name; and
+//	  sessions     each: number of its name, protocol, headers of the first end's packets as they come and as they leave, note, policy, whether it is
+//	               answered and has the source endpoint that its first end comes back to, age, and for TCP state and what both ends send next
+//	  resting      source endpoints, each: whether they are of the external realm, realm, address, space, port, time that is left
+//	  clients      each: number of the static mapping, client, server, time that is left (Static.Affinity)
+//	  hosts        that are charged with any: realm, address, three token buckets (ns)
+//	  realms       each: number, token bucket (ns)
 //	checksum     4 bytes, big-endian: CRC-32C of everything before it
 //
 // Neither the seed nor the streams of random numbers are part of it: a secret does not go into a file, and a stream that is drawn
-// twice can be guessed. Fragments, the sessions of static mappings and peerings, the counters of Stats and events that are not written yet begin anew.
+// twice can be guessed. Fragments, the counters of Stats and events that are not written yet begin anew. Version 1 had no statics, and quotas without what
+// bounds inbound sessions.
 const (
 	snapshotMagic   = "BNNC"
-	snapshotVersion = 1
+	snapshotVersion = 2
+	oldestSnapshot  = 1 // that Restore reads
 )
 
 // Errors of Restore.
@@ -130,8 +139,8 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// AppendSnapshot appends all that the engine has to dst: pools, blocks and their rests, subscribers, mappings with their explicit lifetimes, sessions, quotas
-// that were set and what rates have used up. Restore makes an engine of it. No packet is translated meanwhile; Stop before it makes sure
+// AppendSnapshot appends all that the engine has to dst: pools, blocks and their rests, subscribers, mappings with their explicit lifetimes, sessions, those of
+// static mappings and peerings too, quotas that were set and what rates have used up. Restore makes an engine of it. No packet is translated meanwhile; Stop before it makes sure
 // that nothing comes after.
 func (e *Engine) AppendSnapshot(dst []byte) []byte {
 	defer e.lockAll()()
@@ -155,6 +164,7 @@ func (e *Engine) AppendSnapshot(dst []byte) []byte {
 	}
 	e.statics.savePortless(w)
 	e.ids.save(w)
+	e.saveStatics(w)
 	return binary.BigEndian.AppendUint32(w.b, crc32.Checksum(w.b[start:], crc32.MakeTable(crc32.Castagnoli)))
 }
 
@@ -233,7 +243,7 @@ func (s *shard) save(w *writer, e *Engine) {
 	w.u(uint64(len(s.overrides)))
 	for _, k := range slices.SortedFunc(maps.Keys(s.overrides), compareAccounts) {
 		w.u(uint64(k.realm), uint64(k.addr))
-		for _, n := range s.overrides[k].numbers() {
+		for _, n := range s.overrides[k].numbers(snapshotVersion) {
 			w.i(int64(*n))
 		}
 	}
@@ -290,14 +300,17 @@ func compareAccounts(a, b accountKey) int {
 	return int(int64(a.realm)<<32|int64(a.addr)) - int(int64(b.realm)<<32|int64(b.addr))
 }
 
-// numbers are all numbers of a quota, in the order in which snapshots have them.
-func (q *Quota) numbers() []*int {
+// numbers are all numbers of a quota, in the order in which snapshots of a version have them.
+func (q *Quota) numbers(version byte) []*int {
 	all := []*int{
 		&q.Ports, &q.Blocks, &q.Sessions, &q.SessionRate.PerSecond, &q.SessionRate.Burst, &q.MappingRate.PerSecond, &q.MappingRate.Burst,
 		&q.ReservePorts, &q.ReserveSessions,
 	}
 	for sp := range portblock.NumSpaces {
 		all = append(all, &q.Protocols[sp].Ports, &q.Protocols[sp].Sessions)
+	}
+	if version >= 2 {
+		all = append(all, &q.InboundSessions, &q.InboundRate.PerSecond, &q.InboundRate.Burst)
 	}
 	return all
 }

@@ -19,7 +19,9 @@ type reader struct {
 	rnd *rand.ChaCha8 // secrets of the restored engine: other streams than those that were drawn before
 	err error
 
-	mapped map[*subscriber]int // mappings that were read
+	version byte
+	mapped  map[*subscriber]int // mappings that were read
+	dropped []sessionNote       // static sessions that do not go on
 }
 
 func (r *reader) fail(err error, cause error, format string, args ...any) {
@@ -115,8 +117,8 @@ func (r *reader) open() {
 		r.bad("not a snapshot of an engine")
 		return
 	}
-	if v := r.b[len(snapshotMagic)]; v != snapshotVersion {
-		r.bad("version %d; this is version %d: restore it with the release that wrote it", v, snapshotVersion)
+	if r.version = r.b[len(snapshotMagic)]; r.version < oldestSnapshot || r.version > snapshotVersion {
+		r.bad("version %d; this release reads versions %d to %d: restore it with the release that wrote it", r.version, oldestSnapshot, snapshotVersion)
 		return
 	}
 	end := len(r.b) - 4

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -280,6 +281,11 @@ func TestSnapshotKeepsRests(t *testing.T) {
 func snapshotOf(t failer) (natcore.Config, []byte) {
 	cfg := saved(t, "blocks", natcore.AddressDependent, 2)
 	cfg.Protocols = []uint8{47}
+	cfg.Static = []natcore.Static{
+		{Name: "one", External: ip("192.0.2.9"), Internal: host(9), Filtering: natcore.AddressDependent},
+		{Name: "lb", Protocol: 6, External: ip("203.0.113.5"), ExternalPort: 80, Servers: servers(1, 2), Affinity: time.Hour, Sources: alloc.MustParseRanges("10.255.0.0/30")},
+	}
+	cfg.Peerings = []natcore.Peering{{Name: "p", From: 0, To: 1, Destination: prefix("172.16.0.0/24"), Target: prefix("10.0.0.0/24"), Sources: alloc.MustParseRanges("10.255.0.1")}}
 	n := &nat{log: logging.NewMemory(0), now: began}
 	cfg.Log = n.log
 	var err error
@@ -292,11 +298,19 @@ func snapshotOf(t failer) (natcore.Config, []byte) {
 	gre := build(t, udp, a40000, s1p1, make([]byte, 40), tcpFlags{})
 	gre[9] = 47
 	n.Outbound(refit(gre), n.now)
-	_, err = n.Map(natcore.MapRequest{Internal: endpoint(hostB, 99), Protocol: 6, Lifetime: time.Hour}, n.now)
-	require.NoError(t, err)
 	n.wait(61 * time.Second)
 	n.expire()
-	require.NoError(t, n.SetQuota(0, hostA, &natcore.Quota{Ports: 44}, n.now))
+	for i := range 3 {
+		n.comes(t, tcp, client(i, 4000), at("203.0.113.5:80"), synFlags)
+		n.leaves(t, 0, kind(i), endpoint(host(9), 4000), s1p1, synFlags)
+		n.leaves(t, 0, udp, endpoint(hostA, 4000+i), at("172.16.0.9:80"), synFlags)
+	}
+	n.comes(t, udp, s1p2, at("192.0.2.9:53"), synFlags)
+	n.sends(t, natcore.Outbound, 0, 47, host(9), server1)
+	require.True(t, n.EndSession(n.sessionLike(t, "lb"), n.now)) // its source rests
+	_, err = n.Map(natcore.MapRequest{Internal: endpoint(hostB, 99), Protocol: 6, Lifetime: time.Hour}, n.now)
+	require.NoError(t, err)
+	require.NoError(t, n.SetQuota(0, hostA, &natcore.Quota{Ports: 44, InboundSessions: 40, InboundRate: natcore.Rate{PerSecond: 9}}, n.now))
 	return cfg, n.AppendSnapshot(nil)
 }
 
@@ -344,7 +358,7 @@ func TestSnapshotErrors(t *testing.T) {
 	require.ErrorAs(t, restore(snapshot, func(c *natcore.Config) { c.Log = nil }), &field, "faults of the configuration come first")
 	later := slices.Clone(snapshot)
 	later[4]++
-	require.ErrorContains(t, restore(later, nil), "version 2")
+	require.ErrorContains(t, restore(later, nil), "version 3")
 	// Limits, rules and quotas may be others.
 	require.NoError(t, restore(snapshot, func(c *natcore.Config) {
 		c.Quotas, c.Limits.Sessions, c.Timeouts.UDP = natcore.Quotas{}, 5, 200*time.Second
@@ -375,6 +389,10 @@ func FuzzRestore(f *testing.F) {
 	cfg, snapshot := snapshotOf(&seedT{f})
 	f.Add([]byte("BNNC\x01"), 0, byte(0))
 	f.Add(snapshot, 0, byte(0))
+	old, err := os.ReadFile("testdata/snapshot-v1.bin") // before static sessions were part of it
+	require.NoError(f, err)
+	f.Add(old, 0, byte(0))
+	f.Add(old, len(old)/2, byte(1))
 	f.Add(snapshot[:len(snapshot)/2], 100, byte(3))
 	for at := 5; at < len(snapshot)-4; at += len(snapshot) / 40 {
 		f.Add(snapshot, at, byte(1))

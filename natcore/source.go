@@ -163,6 +163,21 @@ func (s *sources) settle(now mapping.Tick) {
 	s.resting = s.resting[n:]
 }
 
+// enter notes that an endpoint is in use, and returns false when it is already.
+func (s *sources) enter(a sourceAddr, port uint16) bool {
+	b := s.used[a]
+	if b == nil {
+		b = &portBits{}
+		s.used[a] = b
+	}
+	if b.words[port/64]>>(port%64)&1 != 0 {
+		return false
+	}
+	b.words[port/64] |= 1 << (port % 64)
+	b.n++
+	return true
+}
+
 // take takes an endpoint for an owner: at the address that first leads to, if it has one left, else at the next. avoid says what endpoints will not do.
 func (s *sources) take(o *sourceOwner, space portblock.Space, first uint64, avoid func(mapping.Endpoint) bool) (mapping.Endpoint, bool) {
 	ports := o.ports
@@ -174,30 +189,27 @@ func (s *sources) take(o *sourceOwner, space portblock.Space, first uint64, avoi
 		for i := range n {
 			addr := span[0] + uint32((first+i)%n)
 			key := sourceAddr{o.realm, addr, space}
-			b := s.used[key]
-			if b == nil {
-				b = &portBits{}
-			}
-			port, ok := b.free(ports, uint32(s.rnd.Uint64()), func(port uint16) bool { return avoid(mapping.Endpoint{Addr: addr, Port: port}) })
+			port, ok := s.used[key].free(ports, uint32(s.rnd.Uint64()), func(port uint16) bool { return avoid(mapping.Endpoint{Addr: addr, Port: port}) })
 			if !ok {
 				continue
 			}
-			b.words[port/64] |= 1 << (port % 64)
-			b.n++
-			s.used[key] = b
+			s.enter(key, port)
 			return mapping.Endpoint{Addr: addr, Port: port}, true
 		}
 	}
 	return mapping.Endpoint{}, false
 }
 
-// free returns the first free port of the range from a random one on.
+// free returns the first free port of the range from a random one on. The nil set is that of no ports.
 func (b *portBits) free(ports portblock.Range, random uint32, avoid func(uint16) bool) (uint16, bool) {
 	n := uint32(ports.Len())
 	start := uint32(uint64(random) * uint64(n) >> 32)
 	for i := uint32(0); i < n; {
 		port := uint16(uint32(ports.First()) + (start+i)%n)
-		word := b.words[port/64] >> (port % 64)
+		word := uint64(0)
+		if b != nil {
+			word = b.words[port/64] >> (port % 64)
+		}
 		if word&1 == 0 {
 			if !avoid(port) {
 				return port, true

@@ -16,7 +16,8 @@ func (e *Engine) staticSessions(yield func(SessionInfo) bool) bool {
 	for part := 0; part >= 0; {
 		st.mu.Lock()
 		page, part = st.flows.Append(page[:0], part)
-		tick, now := st.tick, time.UnixMilli(e.clock.Load())
+		now := e.time()
+		tick := st.advance(now)
 		infos := make([]SessionInfo, len(page))
 		for i := range page {
 			infos[i] = st.info(&page[i], now, tick)

@@ -102,21 +102,29 @@ func (st *statics) note(w *mapping.Flow, kind logging.Kind, why logging.Reason) 
 //	Static, begun outside    In  r:5000 > 192.0.2.9:80   Out r:5000 > 10.0.0.2:8080      10.0.0.2:8080  as 192.0.2.9:80    to r:5000
 //	Peering                  In  10.0.0.2:5000 > p:80    Out 10.255.0.1:1024 > t:80      10.0.0.2:5000  as 10.255.0.1:1024 to t:80
 func (st *statics) noteOf(w *mapping.Flow, kind logging.Kind, why logging.Reason) sessionNote {
-	inner, outer := w.In, w.Out
-	n := staticNote{why: why, protocol: w.In.Proto}
+	if p := st.peers[w.Owner]; p != nil {
+		return st.describe(w, p.cfg.Name, true, kind, why)
+	}
+	name := ""
 	if s := st.owners[w.Owner]; s != nil {
-		n.name = s.cfg.Name
+		name = s.cfg.Name
+	}
+	return st.describe(w, name, false, kind, why)
+}
+
+// describe is noteOf for a session of something with a name.
+func (st *statics) describe(w *mapping.Flow, name string, peering bool, kind logging.Kind, why logging.Reason) sessionNote {
+	inner, outer := w.In, w.Out
+	n := staticNote{name: name, why: why, protocol: w.In.Proto}
+	if !peering {
 		if w.Note&noteRemote != 0 {
 			inner, outer = w.Out.Reverse(), w.In.Reverse()
 			if w.In.Proto == rewrite.ProtoICMP { // the identifier is that of the end that asks, and the static endpoint's as well
 				inner.SrcPort, outer.SrcPort, outer.DstPort = w.Out.SrcPort, w.In.SrcPort, 0
 			}
 		}
-	} else if p := st.peers[w.Owner]; p != nil {
-		n.name = p.cfg.Name
-		if !outer.External {
-			n.realm = strconv.Itoa(int(outer.Realm))
-		}
+	} else if !outer.External {
+		n.realm = strconv.Itoa(int(outer.Realm))
 	}
 	return sessionNote{at: st.now, kind: kind, static: &n, s: mapping.Session{
 		Realm:    inner.Realm,

@@ -123,6 +123,17 @@ func TestManyStaticSessionsEnd(t *testing.T) {
 	require.Zero(t, n.Stats().EventsLost)
 }
 
+// sessionLike returns some session of a static mapping or a peering.
+func (n *nat) sessionLike(t failer, name string) natcore.SessionInfo {
+	for s := range n.Sessions() {
+		if s.Static == name {
+			return s
+		}
+	}
+	require.Fail(t, "no session of "+name)
+	return natcore.SessionInfo{}
+}
+
 // sessionOf returns the one session of a static mapping or a peering.
 func (n *nat) sessionOf(t failer, name string) (found natcore.SessionInfo) {
 	count := 0
