@@ -123,8 +123,8 @@ func (c *checker) inbound(r *half) error {
 // sums compares what was counted on the way with what is counted in the table.
 func (c *checker) sums() error {
 	t := c.t
-	if c.entered != [2]int{t.sessions, t.sessions} || c.mapped != [2]int{t.mappings, t.mappings} {
-		return fmt.Errorf("mapping: %v sessions and %v mappings by side, counted %d and %d", c.entered, c.mapped, t.sessions, t.mappings)
+	if c.entered != [2]int{t.sessions, t.sessions} || c.mapped != [2]int{t.Mappings(), t.Mappings()} {
+		return fmt.Errorf("mapping: %v sessions and %v mappings by side, counted %d and %d", c.entered, c.mapped, t.sessions, t.Mappings())
 	}
 	if err := same("sessions", c.sessions, c.uses); err != nil {
 		return err

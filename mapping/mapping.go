@@ -74,10 +74,8 @@ func (t *Table) Taken(space portblock.Space, external Endpoint, class uint16) bo
 // endpoint as this one does, and on other ones (port overloading, RFC 4787 section 4.1).
 func (t *Table) Fits(space portblock.Space, external Endpoint, scope Scope) bool {
 	near := nearExternal(external, scope.Class)
-	for s := range portblock.Space(spaces) {
-		if s != space && PortsOf(s) == PortsOf(space) && t.in.anchor(near, s).seg != nil {
-			return false
-		}
+	if t.sharing(space) && t.others(near, space) {
+		return false
 	}
 	p := t.in.anchor(near, space)
 	if p.seg == nil {
@@ -93,9 +91,7 @@ func (t *Table) Fits(space portblock.Space, external Endpoint, scope Scope) bool
 // AddMapping enters a mapping without sessions. It returns false, and changes nothing, when the internal endpoint has one in that
 // scope, the external endpoint cannot have it (see Fits), or its block is of another realm, internal or external address, or class.
 func (t *Table) AddMapping(m *Mapping, now Tick) bool {
-	of, ok := t.Block(m.Block)
-	if !ok || of.Realm != m.Realm || of.Internal != m.Internal.Addr || of.External != m.External.Addr || of.Class != m.Scope.Class ||
-		m.Scope.Pool >= Pools || !t.Fits(m.Space, m.External, m.Scope) {
+	if !t.belongs(m) || !t.Fits(m.Space, m.External, m.Scope) {
 		return false
 	}
 	near := nearInternal(m.Realm, m.Internal)
@@ -124,7 +120,7 @@ func (t *Table) AddMapping(m *Mapping, now Tick) bool {
 	}
 	t.in.addMapping(m, now)
 	t.blocks.at(m.Block).live++
-	t.mappings++
+	t.mappings[m.Space]++
 	return true
 }
 
@@ -238,7 +234,7 @@ func (t *Table) mappingOf(p spot) Mapping {
 // unmap removes a mapping that nothing uses, and its half where that holds nothing else.
 func (t *Table) unmap(p spot) Mapping {
 	m := t.mappingOf(p)
-	t.mappings--
+	t.mappings[m.Space]--
 	t.blocks.at(m.Block).live--
 	r := p.half()
 	switch {

@@ -70,16 +70,7 @@ func (t *Table) Open(o *Session, scope Scope, seg *Segment, now Tick) bool {
 	back := half{
 		near: nearExternal(o.External, scope.Class), peer: n.peer, far: near, seen: now,
 	}
-	state := uint8(Active)
-	switch o.Space {
-	case portblock.TCP:
-		state = opened(seg.Flags)
-		n.next, back.next = seg.end(), seg.Ack
-	case portblock.ICMP:
-		state = uint8(Query)
-	}
-	n.setState(state)
-	back.setState(state)
+	begin(&n, &back, seg)
 	t.in.addSession(&back, scope.On)
 
 	if m == p && !a.hasSession() {

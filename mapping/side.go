@@ -190,17 +190,47 @@ func (x *side) insert(r *half) spot {
 	x.moved = 0
 	h := x.hashOf(r)
 	for {
-		d := x.door(h)
-		if d.seg.used < full(d.seg.groups()) {
-			if i := d.seg.place(h); i >= 0 {
-				d.seg.halves[i] = *r
-				d.seg.used++
-				x.used++
-				return spot{d.seg, i}
+		s := x.door(h).seg
+		if s.used < full(s.groups()) {
+			if i := s.place(h); i >= 0 {
+				return x.put(spot{s, i}, r)
 			}
 		}
 		x.grow(h)
 	}
+}
+
+// put enters a half at a free slot.
+func (x *side) put(p spot, r *half) spot {
+	*p.half() = *r
+	p.seg.used++
+	x.used++
+	return p
+}
+
+// claim enters a half unless its key is in the table: then it returns false, and changes nothing. mask tells which bits of peer are key.
+func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
+	s := x.door(h).seg
+	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
+		g := (*group)(s.halves[n:])
+		free := -1
+		for i := range uint64(groupSlots) {
+			switch e := g.at(h, i); {
+			case e.near == r.near && (e.peer^r.peer)&mask == 0:
+				return spot{}, false
+			case e.peer == 0 && free < 0:
+				free = n + int((h>>32^i)%groupSlots)
+			}
+		}
+		if free >= 0 && s.used < full(s.groups()) {
+			x.moved = 0
+			return x.put(spot{s, free}, r), true
+		}
+		if free >= 0 {
+			break
+		}
+	}
+	return x.insert(r), true
 }
 
 // place returns the slot for a hash, or -1 where the segment has no room for it.

@@ -20,7 +20,7 @@ type Table struct {
 	latest   int64                 // what Advance last returned, before it became a Tick
 	cursor   int                   // next part for Expire
 	sessions int
-	mappings int
+	mappings [spaces]int
 }
 
 // NewTable returns an empty table. The key is secret: it keeps others from aiming at one place of it.
@@ -34,7 +34,12 @@ func NewTable(key [24]byte, idle Timeouts, now time.Time) *Table {
 func (t *Table) Sessions() int { return t.sessions }
 
 // Mappings returns the number of mappings.
-func (t *Table) Mappings() int { return t.mappings }
+func (t *Table) Mappings() (n int) {
+	for _, of := range t.mappings {
+		n += of
+	}
+	return n
+}
 
 func nearInternal(realm uint16, internal Endpoint) uint64 { return internal.pack() | uint64(realm) }
 

@@ -241,6 +241,34 @@ func TestTableAgainstModel(t *testing.T) {
 					g.mappings[k] = &goldenMapping{external: e, block: m.Block}
 				}
 			},
+			"first": func(t *rapid.T) {
+				k, r := key()
+				e := port(of(k))
+				m := Mapping{Realm: k.realm, Space: k.space, Internal: k.internal, External: e, Scope: k.scope, Block: blockOf(of(k))}
+				class := uint8(rapid.IntRange(0, 1).Draw(t, "class"))
+				vacant, free := true, true
+				for other, there := range g.mappings {
+					vacant = vacant && other.goldenOwner != k.goldenOwner
+					free = free && !(there.external == e && PortsOf(other.space) == PortsOf(k.space) && other.scope.Class == k.scope.Class)
+				}
+				if rapid.IntRange(0, 9).Draw(t, "foreign") == 0 {
+					w := of(k)
+					w.realm = 1 - w.realm
+					m.Block, free = blockOf(w), false
+				}
+				var l Lookup
+				table.LookOutbound(&l, k.realm, k.space, k.internal, r)
+				require.Equal(t, vacant, table.Vacant(&l))
+				seg := Segment{Seq: 100, Flags: rapid.SampledFrom([]uint8{FlagSYN, FlagACK}).Draw(t, "flags")}
+				require.Equal(t, vacant && free, table.AddFirst(&l, &m, class, &seg, tick()), "AddFirst %v -> %v", k, e)
+				if vacant && free {
+					if permits {
+						table.Permit(k.space, e, r.Addr, 3)
+					}
+					g.mappings[k] = &goldenMapping{external: e, block: m.Block}
+					g.sessions[goldenFlow{k.goldenOwner, r}] = &goldenSession{k, g.now, g.now, class, seg.Flags == FlagSYN}
+				}
+			},
 			"open": func(t *rapid.T) {
 				k, r := key()
 				f, m := goldenFlow{k.goldenOwner, r}, g.mappings[k]
