@@ -1,7 +1,6 @@
 package natcore
 
 import (
-	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
@@ -43,7 +42,9 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	seg := segmentOf(h)
 	s := c.lock(c.e.shardOf(uint16(p.Realm), h.Src))
 	opened := false
-	external, known := s.table.Outbound(uint16(p.Realm), space, internal, remote, &seg, s.tick)
+	var look mapping.Lookup
+	s.table.LookOutbound(&look, uint16(p.Realm), space, internal, remote)
+	external, known := s.table.PassOutbound(&look, &seg, s.tick)
 	if !known && c.static != nil {
 		if verdict, why, done := c.leave(p, h); done {
 			return verdict, why
@@ -65,7 +66,7 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		scope, class := c.e.pools[r.pool].scope(remote)
 		o := opening{
 			key:   subscriberKey{h.Src, uint16(p.Realm), uint16(r.pool), class},
-			space: space, internal: internal, remote: remote, scope: scope, seg: seg,
+			space: space, internal: internal, remote: remote, scope: scope, seg: seg, look: look,
 		}
 		if external, opened, why = c.open(s, h, &o); why != ReasonNone {
 			c.e.refused(s, o.key, space, why)
@@ -120,6 +121,7 @@ type opening struct {
 	internal, remote mapping.Endpoint
 	scope            mapping.Scope // of the mapping
 	seg              mapping.Segment
+	look             mapping.Lookup // of the session
 }
 
 // open makes the session of an outbound packet, with its mapping and its port
@@ -129,9 +131,12 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	if c.own(h.Src) {
 		return external, false, ReasonSpoofed
 	}
-	// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
-	if old, ok := s.table.Close(o.key.realm, o.space, o.internal, o.remote, s.tick); ok {
-		e.sessionEnded(s, &old)
+	vacant := s.table.Vacant(&o.look)
+	if !vacant {
+		// A session that is there and was not found is over: it goes first, and with it perhaps its mapping.
+		if old, ok := s.table.Close(o.key.realm, o.space, o.internal, o.remote, s.tick); ok {
+			e.sessionEnded(s, &old)
+		}
 	}
 	if !e.begins(h) {
 		return e.answer(s, h, o)
@@ -144,10 +149,18 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	if why != ReasonNone {
 		return external, false, why
 	}
+	if vacant && o.scope.On == mapping.OnNothing {
+		return c.first(s, o)
+	}
+	return c.further(s, o)
+}
+
+// further makes a session where its internal endpoint may have something already.
+func (c *call) further(s *shard, o *opening) (external mapping.Endpoint, opened bool, why Reason) {
 	if external, why = c.mapped(s, o.key, o.space, o.internal, o.scope, o.remote); why != ReasonNone {
 		return external, false, why
 	}
-	opened, why = e.begin(s, o, external)
+	opened, why = c.e.begin(s, o, external)
 	return external, opened, why
 }
 
@@ -228,25 +241,12 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		return external, ReasonNone
 	}
 	a := c.e.account(s, key)
-	if why := a.mapped(space, c.e.chosen(key, remote, space), s.now); why != ReasonNone {
-		s.forget(a)
-		return mapping.Endpoint{}, why
-	}
-	t, more, why := c.e.takePort(s, key, space, internal.Port)
-	if more {
-		t, why = c.granted(s, a, key, space, internal.Port)
-	}
+	t, why := c.port(s, a, key, space, internal.Port, remote)
 	if why != ReasonNone {
-		a.unmade(space)
 		s.forget(a)
 		return mapping.Endpoint{}, why
 	}
 	sub := s.sub(key)
-	if sub == nil { // the engine was closed while the shard was unlocked
-		a.unmade(space)
-		s.forget(a)
-		return mapping.Endpoint{}, ReasonStopped
-	}
 	m := mapping.Mapping{
 		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
 		External: mapping.Endpoint{Addr: sub.external, Port: t.port}, Block: t.block,
@@ -265,6 +265,25 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	return m.External, ReasonNone
 }
 
+// port takes a port for a mapping, of what its subscriber has at hand or of a further block, and counts the mapping in the account. The
+// caller has locked the shard; it is locked again on return, and may have been unlocked meanwhile.
+func (c *call) port(s *shard, a *account, key subscriberKey, space portblock.Space, internal uint16, remote mapping.Endpoint) (taken, Reason) {
+	if why := a.mapped(space, c.e.chosen(key, remote, space), s.now); why != ReasonNone {
+		return taken{}, why
+	}
+	t, more, why := c.e.takePort(s, key, space, internal)
+	if more {
+		t, why = c.granted(s, a, key, space, internal)
+	}
+	if why == ReasonNone && s.sub(key) == nil { // the engine was closed while the shard was unlocked
+		why = ReasonStopped
+	}
+	if why != ReasonNone {
+		a.unmade(space)
+	}
+	return t, why
+}
+
 // granted is a grant for a mapping that the account counts already. The shard is unlocked meanwhile.
 func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.Space, internal uint16) (t taken, why Reason) {
 	c.unlock()
@@ -281,44 +300,4 @@ func (c *call) granted(s *shard, a *account, key subscriberKey, space portblock.
 	answered = true
 	c.lock(s)
 	return t, why
-}
-
-// begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The
-// caller holds mu.
-func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened bool, why Reason) {
-	sub := s.sub(o.key)
-	if sub == nil {
-		return false, ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
-	}
-	if e.stopped.Load() {
-		return false, ReasonStopped
-	}
-	if sub.sessions >= e.cfg.Limits.SessionsPerSubscriber {
-		return false, ReasonSessionLimit
-	}
-	if e.sessions.Add(1) > int64(e.cfg.Limits.Sessions) {
-		e.sessions.Add(-1)
-		return false, ReasonSessionLimit
-	}
-	if why = sub.account.open(o.space, e.chosen(o.key, o.remote, o.space), s.now); why != ReasonNone {
-		e.sessions.Add(-1)
-		return false, why
-	}
-	session := mapping.Session{
-		Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Remote: o.remote,
-		Idle: e.timeouts.Load().class(o.space, o.remote),
-	}
-	if !s.table.Open(&session, o.scope, &o.seg, s.tick) {
-		e.sessions.Add(-1)
-		sub.account.closed(o.space)
-		return false, ReasonNone // another caller opened it while the shard was unlocked
-	}
-	if e.pools[o.key.pool].cfg.Filtering == AddressDependent {
-		s.table.Permit(o.space, external, o.remote.Addr, o.key.class)
-	}
-	sub.sessions++
-	s.uses[o.key.pool].sessions++
-	s.counts.sessions++
-	e.sessionEvent(s, logging.SessionCreated, int(o.key.pool), &session)
-	return true, ReasonNone
 }
