@@ -26,7 +26,7 @@ type ICMPConfig struct {
 	// SYNs bounds the SYNs that wait; more are dropped in silence (REQ-4 A). Default: 256.
 	SYNs int
 	// SYNsPerAddress bounds those of one remote address, and those to one external endpoint's subscriber or, where
-	// nobody holds it, to one external address. Default: 16.
+	// nobody holds it, to one external address. At most SYNs; default: 16, or SYNs where that is less.
 	SYNsPerAddress int
 
 	// Internal is the source of errors that go to internal hosts: the address that this NAT has there. Default:
@@ -36,7 +36,7 @@ type ICMPConfig struct {
 	External netip.Addr
 
 	// PerSecond bounds the errors that are built in a second, as a token bucket of that size. Default: 1000. PerReceiver
-	// bounds those that one host gets; hosts share a bucket now and then, by a keyed hash. Default: 10. (RFC 1812 section 4.3.2.8, RFC 5508 REQ-10 F)
+	// bounds those that one host gets; hosts share a bucket now and then, by a keyed hash. At most PerSecond; default: 10, or PerSecond where that is less. (RFC 1812 section 4.3.2.8, RFC 5508 REQ-10 F)
 	PerSecond, PerReceiver int
 
 	// LeastMTU is the lowest MTU in bytes that a host may report to the outside in ICMP 3/4: the receiver may count
@@ -106,9 +106,7 @@ func (c *ICMPConfig) complete(f *faults) {
 		def, least, most int
 	}{
 		{"SYNs", &c.SYNs, 256, 1, mostWaitingSYNs},
-		{"SYNsPerAddress", &c.SYNsPerAddress, 16, 1, mostWaitingSYNs},
 		{"PerSecond", &c.PerSecond, 1000, 1, mostPerSecond},
-		{"PerReceiver", &c.PerReceiver, 10, 1, mostPerSecond},
 		{"LeastMTU", &c.LeastMTU, 576, smallestMTU + 1, mostLeastMTU},
 		{"QuotedWindow", &c.QuotedWindow, largestTCPWindow, smallestWindow, largestTCPWindow},
 	} {
@@ -117,6 +115,21 @@ func (c *ICMPConfig) complete(f *faults) {
 		}
 		if *v.value < v.least || *v.value > v.most {
 			f.add("ICMP."+v.name, *v.value, fmt.Sprintf("must be from %d to %d; zero means the default", v.least, v.most))
+		}
+	}
+	for _, v := range []struct {
+		name, whole string
+		value       *int
+		of, def     int
+	}{
+		{"SYNsPerAddress", "SYNs", &c.SYNsPerAddress, c.SYNs, 16},
+		{"PerReceiver", "PerSecond", &c.PerReceiver, c.PerSecond, 10},
+	} {
+		if *v.value == 0 {
+			*v.value = min(v.def, max(v.of, 1))
+		}
+		if *v.value < 1 || *v.value > max(v.of, 1) {
+			f.add("ICMP."+v.name, *v.value, fmt.Sprintf("must be from 1 to %s, which is %d: a share is no more than the whole; zero means %d, or the whole where that is less", v.whole, v.of, v.def))
 		}
 	}
 	for _, a := range []struct {

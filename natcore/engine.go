@@ -69,6 +69,9 @@ func build(cfg Config, now time.Time) (*Engine, error) {
 	given := cfg.clone()
 	cfg = cfg.clone()
 	err := cfg.complete(now)
+	var f faults
+	cfg.checkQuotaRealms(&f, nil)
+	err = errors.Join(err, errors.Join(f...))
 	e := &Engine{cfg: cfg, given: given, began: now, recorded: now, pools: make([]*pool, maxPools)}
 	e.clock.Store(now.UnixMilli())
 	secrets := rand.NewChaCha8(cfg.Seed)

@@ -24,7 +24,8 @@ type Events struct {
 	// Interval is the least time between two records of one event (RFC 8158 section 5.2). Default: 10 s.
 	Interval time.Duration
 	// PoolHigh and PoolLow are percentages of a pool's blocks that are held or cooling: a record is written when a pool
-	// reaches PoolHigh, and another one when it then falls below PoolLow. Default: 90 and 80.
+	// reaches PoolHigh, and another one when it then falls below PoolLow. Default: 90 and 80; PoolLow alone is 10 less than PoolHigh,
+	// and is not set without it.
 	PoolHigh, PoolLow int
 	// SubscriberHigh and SubscriberLow are the same for the ports of a subscriber, of those that its quota, its blocks or its map allow
 	// it. Default: 90 and 80.
@@ -50,6 +51,10 @@ func (v *Events) complete(f *faults) {
 		name      string
 		high, low *int
 	}{{"Pool", &v.PoolHigh, &v.PoolLow}, {"Subscriber", &v.SubscriberHigh, &v.SubscriberLow}} {
+		if *p.high == 0 && *p.low != 0 {
+			f.add("Events."+p.name+"Low", *p.low, "must come with "+p.name+"High: what is low counts after what was high; zero for both means 90 and 80")
+			continue
+		}
 		if *p.high == 0 {
 			*p.high = 90
 		}

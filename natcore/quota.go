@@ -30,7 +30,7 @@ import (
 type Quotas struct {
 	// Subscriber bounds each subscriber. Default: no bound.
 	Subscriber Quota
-	// Realms bounds all subscribers of a realm together. Default: no bound.
+	// Realms bounds all subscribers of a realm together. The realms are those of Rules, Static and Peerings. Default: no bound.
 	Realms map[Realm]Quota
 	// Overrides replace Subscriber for some subscribers; the longest prefix counts. Engine.SetQuota goes before.
 	Overrides []Override
@@ -132,6 +132,43 @@ func (q *Quotas) complete(f *faults) {
 		}{{"Internal", t.Internal}, {"Remote", t.Remote}} {
 			if p.value != (netip.Prefix{}) && (!p.value.IsValid() || !p.value.Addr().Is4()) {
 				f.add(fmt.Sprintf("Quotas.Reserved[%d].%s", i, p.name), p.value, "must be an IPv4 prefix, or the zero prefix for any")
+			}
+		}
+	}
+}
+
+// checkQuotaRealms tells of quotas for realms of which nothing is charged: no rule, static mapping or peering is theirs, nor one of the
+// mappings that the live engine has besides.
+func (c *Config) checkQuotaRealms(f *faults, live []*static) {
+	known := map[Realm]bool{}
+	for i := range c.Rules {
+		known[c.Rules[i].Realm] = true
+	}
+	for i := range c.Static {
+		known[c.Static[i].Realm] = true
+	}
+	for i := range c.Peerings {
+		known[c.Peerings[i].From], known[c.Peerings[i].To] = true, true
+	}
+	for _, s := range live {
+		known[s.cfg.Realm] = true
+	}
+	delete(known, ExternalRealm)
+	const rule = "must be a realm that a rule, a Static or a Peering names: nothing is charged to it else"
+	for _, r := range slices.Sorted(maps.Keys(c.Quotas.Realms)) {
+		if !known[r] {
+			f.add(fmt.Sprintf("Quotas.Realms[%d]", r), r, rule)
+		}
+	}
+	for i := range c.Quotas.Overrides {
+		if r := c.Quotas.Overrides[i].Realm; !known[r] {
+			f.add(fmt.Sprintf("Quotas.Overrides[%d].Realm", i), r, rule)
+		}
+	}
+	for i, t := range c.Quotas.Reserved {
+		for _, r := range t.Realms {
+			if !known[r] {
+				f.add(fmt.Sprintf("Quotas.Reserved[%d].Realms", i), r, rule)
 			}
 		}
 	}

@@ -277,19 +277,19 @@ func TestQuotaFaults(t *testing.T) {
 	cfg := config(nil)
 	cfg.Quotas = natcore.Quotas{
 		Subscriber: natcore.Quota{Sessions: -1, ReservePorts: 1},
-		Realms:     map[natcore.Realm]natcore.Quota{7: {SessionRate: natcore.Rate{PerSecond: 2e9}}},
+		Realms:     map[natcore.Realm]natcore.Quota{0: {SessionRate: natcore.Rate{PerSecond: 2e9}}},
 		Overrides:  []natcore.Override{{Quota: natcore.Quota{Blocks: -3}}},
 		Reserved:   []natcore.Traffic{{Remote: netip.MustParsePrefix("2001:db8::/32")}},
 	}
 	_, err := natcore.New(cfg, began)
 	require.Error(t, err)
 	for _, field := range []string{
-		"Quotas.Subscriber.Sessions = -1", "Quotas.Subscriber.ReservePorts = 1", "Quotas.Realms[7].SessionRate.PerSecond",
+		"Quotas.Subscriber.Sessions = -1", "Quotas.Subscriber.ReservePorts = 1", "Quotas.Realms[0].SessionRate.PerSecond",
 		"Quotas.Overrides[0].Internal", "Quotas.Overrides[0].Quota.Blocks = -3", "Quotas.Reserved[0].Remote", "Log",
 	} {
 		require.Contains(t, err.Error(), field)
 	}
-	require.Zero(t, cfg.Quotas.Realms[7].SessionRate.Burst)
+	require.Zero(t, cfg.Quotas.Realms[0].SessionRate.Burst)
 	require.Equal(t, 7, strings.Count(err.Error(), "natcore: "), err)
 }
 

@@ -137,6 +137,7 @@ func (c *change) run() error {
 		c.cfg.Log = e.cfg.Log
 	}
 	err := c.cfg.complete(c.now)
+	c.cfg.checkQuotaRealms(&c.faults, e.statics.list())
 	c.same()
 	for i := range c.pools {
 		c.plan(&c.pools[i])

@@ -15,8 +15,7 @@ func (e *Engine) saveStatics(w *writer) {
 	defer st.mu.Unlock()
 	st.sources.settle(st.advance(e.time()))
 	numbers := map[uint32]uint64{} // of the owners, in the order of their list
-	var owners []uint32
-	owners = append(slices.Sorted(maps.Keys(st.owners)), slices.Sorted(maps.Keys(st.peers))...)
+	owners := append(slices.Sorted(maps.Keys(st.owners)), slices.Sorted(maps.Keys(st.peers))...)
 	w.u(uint64(len(owners)))
 	for i, id := range owners {
 		numbers[id] = uint64(i)

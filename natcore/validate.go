@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -53,6 +54,8 @@ func (c *Config) complete(now time.Time) error {
 	}
 	if c.Log == nil {
 		f.add("Log", "nil", "must accept the records of blocks: logging.Discard runs without records")
+	} else if v := reflect.ValueOf(c.Log); nilable(v.Kind()) && v.IsNil() {
+		f.add("Log", fmt.Sprintf("(%v)(nil)", v.Type()), "must not hold a nil value: the first record would find no log; logging.Discard runs without records")
 	}
 	if len(c.Host) > maxHost {
 		f.add("Host", c.Host[:16]+"...", fmt.Sprintf("must have at most %d bytes: records are refused else", maxHost))
@@ -80,6 +83,15 @@ func (c *Config) complete(now time.Time) error {
 	c.completePools(&f)
 	c.completeRules(&f)
 	return errors.Join(f...)
+}
+
+// nilable reports whether values of a kind may be nil.
+func nilable(k reflect.Kind) bool {
+	switch k {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
+		return true
+	}
+	return false
 }
 
 const allSpaces = 1<<portblock.TCP | 1<<portblock.UDP | 1<<portblock.ICMP
