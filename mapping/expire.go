@@ -39,21 +39,22 @@ func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 	return false
 }
 
-// scan removes what is over in a segment. Removal may move other halves of the segment, so that a pass misses
+// scan removes what is over in a segment. Of halves that are not due only the hints are read. Removal may move other halves of the segment, so that a pass misses
 // some: it is repeated until one removes nothing.
 func (t *Table) scan(s *segment, all bool, now Tick, w *Sweep) {
 	at := hintAt(now)
 	for again := true; again; {
 		removals := s.removals
 		next := at + hintSpan
-		for i := range s.halves {
-			if s.halves[i].peer == 0 {
-				continue
-			}
-			if due := s.due[i]; !all && due.after(at) {
+		for i, due := range s.due {
+			if !all && due.after(at) {
 				if next.after(due) {
 					next = due
 				}
+				continue
+			}
+			if s.halves[i].peer == 0 {
+				s.due[i] = at + hintSpan // so that only hints are read for it, for long
 				continue
 			}
 			before := s.removals
