@@ -91,8 +91,8 @@
 //	realm: protocol, all, rate                         realm: the same; then Limits.StaticSessions, Static.MaxSessions
 //
 // A configuration changes all or nothing, while all packets wait; sessions go on that it still allows, and so do, until they end, those that it
-// does not. A snapshot has all but fragments, sessions of Config.Protocols, the counters of Stats, and events that are not written. Sessions of
-// static mappings and peerings go on after Restore where the configuration has what makes them, with their source endpoints, rests and affinities.
+// does not. A snapshot has all but fragments, the counters of Stats, and events that are not written. Sessions of
+// what is static go on after Restore where the configuration has what makes them, with their source endpoints, rests and affinities.
 //
 // # Invariants
 //

@@ -19,8 +19,8 @@ import (
 //
 // Each block that is held is recorded again, by a logging.BlockInterim with ReasonRestart, so that records which begin with this
 // start can be read alone; a log that refuses these is counted and stops nothing. Sessions of static mappings and peerings go on where the configuration has one of the
-// same name that would make them as they are (Engine.Config leaves out what AddStatic has added: Engine.Statics has all). The others have ended, and so have
-// those of protocols without ports (Config.Protocols), with their records. Snapshots of version 1 have no sessions of static mappings and peerings.
+// same name that would make them as they are (Engine.Config leaves out what AddStatic has added: Engine.Statics has all). Those of protocols
+// without ports go on where Config.Protocols has the protocol. The others have ended, with their records. Snapshots of version 1 have none of these.
 //
 // The error joins *FieldErrors, as that of New, or is a *SnapshotError.
 func Restore(cfg Config, snapshot []byte, now time.Time) (*Engine, error) {

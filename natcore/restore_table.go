@@ -122,7 +122,7 @@ func (r *reader) whole(s *shard, sub *subscriber) {
 	}
 }
 
-// portless reads the sessions of protocols without ports: they have ended, and their records are due.
+// portless reads the sessions of protocols without ports. Those that statics does not find live have ended, and their records are due.
 func (r *reader) portless() {
 	st := &r.e.statics
 	counts := map[*subscriber]int{}

@@ -36,11 +36,11 @@ import (
 //	  mappings     each: number of the subscriber, space, internal port, scope, external port, end of an explicit lifetime or 0
 //	  sessions     each: number of the subscriber, space, internal port, scope, remote endpoint, state, class of timeouts,
 //	               times of the last packets out and in, and what TCP ends send next
-//	portless     sessions of protocols without ports, which end with the engine: header of answers, subscriber, begin
+//	portless     sessions of protocols without ports, live or with an end that is not recorded: header of answers, subscriber, begin
 //	identifications: begin of the engine (ns), and, behind their number in 3 bytes, the counters that are not 0, each:
 //	             how many are 0 since the one before, value
 //	statics      since version 2: names of static mappings and peerings, each: whether it is a peering, name; and
-//	  sessions     each: number of its name, protocol, headers of the first end's packets as they come and as they leave, note, policy, whether it is
+//	  sessions     of these and, with the number behind the last name, of protocols without ports, each: number of its name, protocol, headers of the first end's packets as they come and as they leave, note, policy, whether it is
 //	               answered and has the source endpoint that its first end comes back to, age, and for TCP state and what both ends send next
 //	  resting      source endpoints, each: whether they are of the external realm, realm, address, space, port, time that is left
 //	  clients      each: number of the static mapping, client, server, time that is left (Static.Affinity)
@@ -140,7 +140,7 @@ func nanos(t time.Time) int64 {
 }
 
 // AppendSnapshot appends all that the engine has to dst: pools, blocks and their rests, subscribers, mappings with their explicit lifetimes, sessions, those of
-// static mappings and peerings too, quotas that were set and what rates have used up. Restore makes an engine of it. No packet is translated meanwhile; Stop before it makes sure
+// what is static too, quotas that were set and what rates have used up. Restore makes an engine of it. No packet is translated meanwhile; Stop before it makes sure
 // that nothing comes after.
 func (e *Engine) AppendSnapshot(dst []byte) []byte {
 	defer e.lockAll()()

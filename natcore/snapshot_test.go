@@ -365,23 +365,45 @@ func TestSnapshotErrors(t *testing.T) {
 	}))
 }
 
-// TestSnapshotEndsPortlessSessions: sessions of protocols without ports end with a restart, and their records say so.
-func TestSnapshotEndsPortlessSessions(t *testing.T) {
+// TestSnapshotOfPortlessSessions: sessions of protocols without ports go on after a restart, both ways, and nobody else gets their place; where the protocol is none of the configuration's any more
+// they have ended. Either way each begin in the records has its end.
+func TestSnapshotOfPortlessSessions(t *testing.T) {
 	cfg, snapshot := snapshotOf(t)
-	log := logging.NewMemory(0)
-	cfg.Log = log
-	e, err := natcore.Restore(cfg, snapshot, began.Add(time.Hour))
-	require.NoError(t, err)
-	n := &nat{e, log, began.Add(time.Hour)}
-	ended := n.records(t, logging.SessionDeleted)
-	require.Len(t, ended, 1)
-	require.EqualValues(t, 47, ended[0].Protocol)
-	check(t, n)
-	for range 3 {
-		n.wait(24 * time.Hour)
-		n.expire()
+	for _, chosen := range []bool{true, false} {
+		cfg := cfg
+		if !chosen {
+			cfg.Protocols = nil
+		}
+		log := logging.NewMemory(0)
+		cfg.Log = log
+		e, err := natcore.Restore(cfg, snapshot, began.Add(2*time.Minute))
+		require.NoError(t, err)
+		n := &nat{e, log, began.Add(2 * time.Minute)}
+		check(t, n)
+		if chosen {
+			require.Empty(t, n.records(t, logging.SessionDeleted))
+			m := n.sends(t, natcore.Outbound, 0, 47, hostA, server1)
+			require.Equal(t, natcore.Forward, m.verdict)
+			require.Equal(t, natcore.Forward, n.sends(t, natcore.Inbound, 0, 47, server1, m.src.Addr()).verdict)
+			require.Empty(t, n.records(t, logging.SessionCreated), "it is not another session")
+		} else {
+			require.Equal(t, natcore.ReasonProtocol, n.sends(t, natcore.Outbound, 0, 47, hostA, server1).why)
+		}
+		for range 3 {
+			n.wait(24 * time.Hour)
+			n.expire()
+		}
+		var ended []logging.Record
+		for _, r := range n.records(t, logging.SessionDeleted) {
+			if r.Protocol == 47 && r.Pool == "cgn" {
+				ended = append(ended, r)
+			}
+		}
+		require.Len(t, ended, 1)
+		require.Equal(t, logging.MillisOf(began), ended[0].Allocated)
+		require.Zero(t, n.Stats().Subscribers)
+		check(t, n)
 	}
-	require.Zero(t, n.Stats().Subscribers)
 }
 
 // FuzzRestore gives Restore arbitrary bytes, and bytes with a right checksum: it makes an engine that is consistent, or a typed error.

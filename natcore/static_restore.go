@@ -19,7 +19,7 @@ type savedOwner struct {
 	peer    *peering
 }
 
-// statics reads the sessions of static mappings and peerings. Those go on that the configuration still makes: a mapping or a peering of the same name would translate their first packet
+// statics reads the sessions of static mappings, peerings and protocols without ports. Those of the first two go on that the configuration still makes: a mapping or a peering of the same name would translate their first packet
 // as it was translated. The others have ended.
 func (r *reader) statics(clock time.Time) {
 	st := &r.e.statics
@@ -31,6 +31,7 @@ func (r *reader) statics(clock time.Time) {
 	for range r.count(19) {
 		r.flow(owners)
 	}
+	st.others.ending = slices.DeleteFunc(st.others.ending, func(answer mapping.Header) bool { return st.flows.Taken(answer) })
 	r.resting()
 	for range r.count(6) {
 		n, client, to, left := r.u(uint64(len(owners))), r.endpoint(), r.endpoint(), r.u(uint64(mapping.MaxIdle.Milliseconds()))
@@ -88,10 +89,11 @@ func (r *reader) flow(owners []savedOwner) {
 	if proto == rewrite.ProtoTCP {
 		v.State, v.Sent = uint8(r.u(most8)), [2]uint32{uint32(r.u(most32)), uint32(r.u(most32))}
 	}
-	if r.err == nil && int(n) == len(owners) {
-		r.bad("a static session is of nobody")
-	}
 	if r.err != nil {
+		return
+	}
+	if int(n) == len(owners) {
+		r.portlessFlow(&v)
 		return
 	}
 	o, own := &owners[n], (*sourceOwner)(nil)
@@ -122,6 +124,26 @@ func (r *reader) flow(owners []savedOwner) {
 		st.permits[permitOf(&v.Flow)]++
 	}
 	r.charge(&v.Flow)
+}
+
+// portlessFlow enters a session of Config.Protocols, which goes on where its protocol is still among them; portless has read the rest of it.
+func (r *reader) portlessFlow(v *mapping.SavedFlow) {
+	e, st := r.e, &r.e.statics
+	in := v.In
+	o := st.others.sessions[v.Out.Reverse()]
+	if o == nil || o.key.addr != in.Src || o.key.realm != in.Realm || in.External || hasPorts(in.Proto) || !plausible(&in) || v.Note != 0 {
+		r.bad("a session without ports is nobody's")
+		return
+	}
+	want := in.Outside()
+	want.Src = e.shardOf(in.Realm, in.Src).subs[o.key].external
+	if v.Out != want {
+		r.bad("a session without ports has another address than its subscriber")
+		return
+	}
+	if x := st.index.Load(); x != nil && x.chosen(in.Proto) && !st.flows.Restore(v, st.tick) {
+		r.bad("a session %v contradicts the rest", in)
+	}
 }
 
 // charge counts a restored session for its hosts, whatever the quotas are.

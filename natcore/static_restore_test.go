@@ -25,6 +25,7 @@ func withStatics(t failer, shards int) natcore.Config {
 	cfg.Quotas.Subscriber.InboundRate = natcore.Rate{PerSecond: 3}
 	cfg.Quotas.Subscriber.InboundSessions = 20
 	cfg.Timeouts.Ports = []natcore.PortTimeout{portTimeout(17, 53, 53, 10*time.Second)}
+	cfg.Protocols = []uint8{47}
 	cfg.Static = []natcore.Static{
 		{Name: "one", External: ip("192.0.2.9"), Internal: host(9), Filtering: natcore.AddressDependent},
 		{Name: "lb", Protocol: 6, External: ip("203.0.113.5"), ExternalPort: 1080, Servers: servers(1, 2, 3), Affinity: time.Minute, MaxSessions: 12},
@@ -48,8 +49,7 @@ func TestStaticsGoOnAfterRestore(t *testing.T) {
 		a.Engine, err = natcore.New(cfg, began)
 		require.NoError(t, err)
 		both, mark := []*nat{a}, 0
-		send := func(d natcore.Direction, realm natcore.Realm, k kind, src, dst netip.AddrPort, f tcpFlags) {
-			packet := build(t, k, src, dst, []byte("x"), f)
+		pass := func(d natcore.Direction, realm natcore.Realm, packet []byte) {
 			var first natcore.Packet
 			for i, n := range both {
 				batch := []natcore.Packet{{Bytes: bytes.Clone(packet), Direction: d, Realm: realm}}
@@ -61,12 +61,15 @@ func TestStaticsGoOnAfterRestore(t *testing.T) {
 				require.Equal(t, first, batch[0], "the restored engine differs")
 			}
 		}
+		send := func(d natcore.Direction, realm natcore.Realm, k kind, src, dst netip.AddrPort, f tcpFlags) {
+			pass(d, realm, build(t, k, src, dst, []byte("x"), f))
+		}
 		step := func() {
 			k := kind(rapid.IntRange(0, 2).Draw(t, "kind"))
 			flags := tcpFlags{syn: rapid.IntRange(0, 2).Draw(t, "syn") > 0, ack: rapid.Bool().Draw(t, "ack"), fin: rapid.IntRange(0, 3).Draw(t, "fin") == 0, rst: rapid.IntRange(0, 4).Draw(t, "rst") == 0, seq: rapid.SampledFrom([]uint32{1000, 1001, 1002, 5_000_000}).Draw(t, "seq")}
 			remote := client(rapid.IntRange(0, 4).Draw(t, "client"), rapid.SampledFrom([]int{53, 80}).Draw(t, "port"))
 			port := 4000 + rapid.IntRange(0, 3).Draw(t, "port")
-			switch rapid.SampledFrom([]string{"out", "in", "in", "server", "answer", "answer", "peer", "back", "time", "expire", "end"}).Draw(t, "action") {
+			switch rapid.SampledFrom([]string{"out", "in", "in", "server", "answer", "answer", "peer", "back", "gre", "gre back", "time", "expire", "end"}).Draw(t, "action") {
 			case "out":
 				send(natcore.Outbound, 0, k, endpoint(host(9), port), remote, flags)
 			case "in":
@@ -88,6 +91,10 @@ func TestStaticsGoOnAfterRestore(t *testing.T) {
 				send(natcore.Outbound, 0, k, endpoint(host(2+port%4), port), endpoint(ip("172.16.0.3"), 53), flags)
 			case "back":
 				send(natcore.Outbound, 1, k, endpoint(host(3), 53), endpoint(ip("10.200.0.5"), port), flags)
+			case "gre":
+				pass(natcore.Outbound, 0, portless(47, host(2+port%4), remote.Addr()))
+			case "gre back":
+				pass(natcore.Inbound, 0, portless(47, remote.Addr(), netip.AddrFrom4([4]byte{203, 0, 113, byte(5 + port%2)})))
 			case "time":
 				d := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 9 * time.Second, 29 * time.Second, 2 * time.Minute, 5 * time.Minute}).Draw(t, "time")
 				for _, n := range both {
@@ -99,7 +106,7 @@ func TestStaticsGoOnAfterRestore(t *testing.T) {
 				}
 			case "end":
 				for s := range a.Sessions() {
-					if s.Static != "" {
+					if s.Static != "" || s.Protocol == 47 {
 						for _, n := range both {
 							require.True(t, n.EndSession(s, n.now))
 						}

@@ -8,7 +8,7 @@ import (
 	"github.com/blocknat/blocknat/mapping/rewrite"
 )
 
-// saveStatics writes the sessions of static mappings and peerings with all that they hold. The caller has locked all shards.
+// saveStatics writes the sessions of static mappings, peerings and protocols without ports with all that they hold. The caller has locked all shards.
 func (e *Engine) saveStatics(w *writer) {
 	st := &e.statics
 	st.mu.Lock()
@@ -27,15 +27,14 @@ func (e *Engine) saveStatics(w *writer) {
 			w.text(st.peers[id].cfg.Name)
 		}
 	}
-	w.u(uint64(st.number))
+	numbers[0] = uint64(len(owners)) // of Config.Protocols
+	w.u(uint64(st.flows.Len()))
 	var page []mapping.SavedFlow
 	for part := 0; part >= 0; {
 		page, part = st.flows.AppendSaved(page[:0], part)
 		for i := range page {
-			if v := &page[i]; v.Owner != 0 {
-				w.u(numbers[v.Owner])
-				st.saveFlow(w, v)
-			}
+			w.u(numbers[page[i].Owner])
+			st.saveFlow(w, &page[i])
 		}
 	}
 	w.u(uint64(len(st.sources.resting)))
