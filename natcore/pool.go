@@ -57,7 +57,7 @@ type cooling struct {
 type ownerPages []atomic.Pointer[ownerPage]
 
 // ownersPerPage is the number of block positions whose owners are allocated together.
-const ownersPerPage = 512
+const ownersPerPage = 128
 
 // ownerPage holds the owners of some block positions, two in a word: those of a place follow each other. It is made when one of
 // them is first taken, and never moves.
@@ -120,7 +120,7 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	return p, nil
 }
 
-// mostBlocks bounds the blocks of a pool, in all classes of remotes: their owners then take 128 MiB before any is in use.
+// mostBlocks bounds the blocks of a pool, in all classes of remotes: their owners then take 512 MiB before any is in use.
 const (
 	mostBlocks     = 1 << 33
 	mostBlocksRule = "must have at most 2^33 blocks, in all classes of remotes: take fewer addresses, larger blocks or several pools"

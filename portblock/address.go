@@ -16,7 +16,7 @@ type Address struct {
 	// large ones stay possible. All three share one array.
 	free, frag, whole []uint64
 	// slot holds 1 + the place in recs of the block that starts at a unit, 0
-	// where none does.
+	// where none does. It is nil while there are few blocks: those are searched.
 	slot []uint16
 	recs []record // heating and cooling blocks, dense, in no order
 
@@ -62,7 +62,7 @@ func (l *Layout) NewAddress(index uint32) *Address {
 	words := make([]uint64, n)
 	a := &Address{
 		layout: l, reserved: l.reserved, index: index, now: -1 << 60,
-		free: words[:w:w], slot: make([]uint16, l.units), head: noUnit, tail: noUnit,
+		free: words[:w:w], head: noUnit, tail: noUnit,
 	}
 	if l.group > 1 {
 		a.frag, a.whole = words[w:2*w:2*w], words[2*w:]
@@ -132,7 +132,7 @@ func (a *Address) advance(now time.Time) int64 {
 		a.now = t
 	}
 	for a.head != noUnit {
-		i := a.slot[a.head] - 1
+		i := a.place(int(a.head))
 		r := &a.recs[i]
 		if a.now-r.since < a.layout.guard {
 			break
@@ -143,7 +143,7 @@ func (a *Address) advance(now time.Time) int64 {
 		if a.head == noUnit {
 			a.tail = noUnit
 		}
-		a.release(i)
+		a.release(uint16(i))
 	}
 	return a.now
 }
@@ -152,15 +152,19 @@ func (a *Address) advance(now time.Time) int64 {
 func (a *Address) release(i uint16) {
 	number := a.recs[i].number
 	u := int(number & unitBits)
-	a.slot[u] = 0
 	last := uint16(len(a.recs) - 1)
+	if a.slot != nil {
+		a.slot[u] = 0
+	}
 	if i != last {
 		a.recs[i] = a.recs[last]
-		a.slot[a.recs[i].number&unitBits] = i + 1
+		if a.slot != nil {
+			a.slot[a.recs[i].number&unitBits] = i + 1
+		}
 	}
 	a.recs = a.recs[:last]
-	if last == 0 && cap(a.recs) > recordStep {
-		a.recs = nil // an address without live blocks keeps no more than its base
+	if last == 0 && cap(a.recs) > fewRecords {
+		a.recs, a.slot = nil, nil // an address without live blocks keeps no more than its base
 	}
 	n := a.layout.blockUnits(number)
 	for v := u; v < u+n; v++ {
@@ -174,12 +178,59 @@ func (a *Address) release(i uint16) {
 	}
 }
 
+// fewRecords is the number of blocks up to which they are searched.
+const fewRecords = 8
+
+// place returns the place in recs of the block that starts at a unit, or -1.
+func (a *Address) place(u int) int {
+	if a.slot != nil {
+		return int(a.slot[u]) - 1
+	}
+	for i := range a.recs {
+		if int(a.recs[i].number&unitBits) == u {
+			return i
+		}
+	}
+	return -1
+}
+
+// add enters a block.
+func (a *Address) add(r record) {
+	if n := len(a.recs); n == cap(a.recs) {
+		grown := make([]record, n, nextRecords(n))
+		copy(grown, a.recs)
+		a.recs = grown
+	}
+	a.recs = append(a.recs, r)
+	switch n := len(a.recs); {
+	case a.slot != nil:
+		a.slot[r.number&unitBits] = uint16(n)
+	case n > fewRecords:
+		a.slot = make([]uint16, a.layout.units)
+		for i := range a.recs {
+			a.slot[a.recs[i].number&unitBits] = uint16(i + 1)
+		}
+	}
+}
+
+// recordStep is by how many records recs grows when there are some: doubling would waste up to
+// half of what the blocks of an address take.
+const recordStep = 16
+
+// nextRecords returns for how many blocks there is room when there is none for more than n.
+func nextRecords(n int) int {
+	if n < recordStep {
+		return max(2*n, 2)
+	}
+	return n + recordStep
+}
+
 // find returns the place of the record that covers unit u and its stored
 // state, or -1 and Unusable.
 func (a *Address) find(u int) (int, State) {
-	i := int(a.slot[u]) - 1
+	i := a.place(u)
 	if i < 0 && a.layout.group > 1 {
-		i = int(a.slot[u&^(a.layout.group-1)]) - 1
+		i = a.place(u &^ (a.layout.group - 1))
 		if i >= 0 && a.recs[i].number&bigBlock == 0 {
 			i = -1
 		}
@@ -201,14 +252,14 @@ func (a *Address) held(b Block) (uint16, error) {
 	if b.address != a.index || b.pool != a.layout.cfg.Pool || b.Number() >= a.layout.units {
 		return 0, ErrForeign
 	}
-	i := a.slot[b.Number()]
-	if i == 0 {
+	i := a.place(b.Number())
+	if i < 0 {
 		return 0, ErrStale
 	}
-	if r := &a.recs[i-1]; r.gen != b.gen || r.number != b.number {
+	if r := &a.recs[i]; r.gen != b.gen || r.number != b.number {
 		return 0, ErrStale // another lease, or cooling, which has coolBlock set
 	}
-	return i - 1, nil
+	return uint16(i), nil
 }
 
 // CancelBlock takes back a lease of which no port was ever used:
@@ -236,7 +287,7 @@ func (a *Address) CoolBlock(b Block, now time.Time) error {
 	n := uint16(a.layout.blockUnits(b.number))
 	a.heating -= n
 	if a.layout.guard == 0 {
-		a.release(i)
+		a.release(uint16(i))
 		return nil
 	}
 	a.cooling += n
@@ -247,7 +298,7 @@ func (a *Address) CoolBlock(b Block, now time.Time) error {
 	if a.tail == noUnit {
 		a.head = u
 	} else {
-		a.recs[a.slot[a.tail]-1].next = u
+		a.recs[a.place(int(a.tail))].next = u
 	}
 	a.tail = u
 	return nil
@@ -276,7 +327,7 @@ func (a *Address) NextFree() (time.Time, bool) {
 	if a.head == noUnit {
 		return time.Time{}, false
 	}
-	return timeOf(a.recs[a.slot[a.head]-1].since + a.layout.guard), true
+	return timeOf(a.recs[a.place(int(a.head))].since + a.layout.guard), true
 }
 
 // FreeBlocks returns the number of free blocks at now, in units of the

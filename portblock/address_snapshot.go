@@ -24,13 +24,13 @@ func (a *Address) AppendSnapshot(dst []byte) []byte {
 		dst = binary.BigEndian.AppendUint64(dst, r.owner)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(r.since))
 	}
-	for _, i := range a.slot {
-		if i > 0 && a.recs[i-1].number&coolBlock == 0 {
-			add(&a.recs[i-1])
+	for u := range a.layout.units {
+		if i := a.place(u); i >= 0 && a.recs[i].number&coolBlock == 0 {
+			add(&a.recs[i])
 		}
 	}
 	for u := a.head; u != noUnit; {
-		r := &a.recs[a.slot[u]-1]
+		r := &a.recs[a.place(int(u))]
 		add(r)
 		u = r.next
 	}
@@ -55,7 +55,6 @@ func (l *Layout) RestoreAddress(src []byte) (*Address, int, error) {
 	if r.short || !ok || n > l.units || (len(src)-r.used)/recordBytes < n {
 		return nil, 0, fmt.Errorf("%w: bad head of an address", ErrSnapshot)
 	}
-	a.recs = make([]record, 0, (n+recordStep-1)/recordStep*recordStep)
 	for range n {
 		rec := record{number: r.u16(), gen: r.u32(), owner: r.u64(), next: noUnit}
 		var ok bool
@@ -87,8 +86,7 @@ func (a *Address) insert(rec record) bool {
 			return false
 		}
 	}
-	a.recs = append(a.recs, rec)
-	a.slot[u] = uint16(len(a.recs))
+	a.add(rec)
 	if rec.number&coolBlock == 0 {
 		a.heating += uint16(n)
 		last := len(a.recs) - 2
@@ -98,7 +96,7 @@ func (a *Address) insert(rec record) bool {
 	if a.tail == noUnit {
 		a.head = uint16(u)
 	} else {
-		last := &a.recs[a.slot[a.tail]-1]
+		last := &a.recs[a.place(int(a.tail))]
 		last.next = uint16(u)
 		if last.since > rec.since {
 			return false
@@ -118,7 +116,7 @@ func (a *Address) CheckInvariants() error {
 	heating, cooling, coolBlocks := 0, 0, 0
 	for i, r := range a.recs {
 		u, n := int(r.number&unitBits), l.blockUnits(r.number)
-		if u+n > l.units || u&(n-1) != 0 || int(a.slot[u]) != i+1 || r.gen == 0 || r.since > a.now {
+		if u+n > l.units || u&(n-1) != 0 || a.place(u) != i || r.gen == 0 || r.since > a.now {
 			return fmt.Errorf("portblock: record %d (%+v) is out of place", i, r)
 		}
 		for v := u; v < u+n; v++ {
@@ -137,7 +135,7 @@ func (a *Address) CheckInvariants() error {
 		if free {
 			nfree++
 		}
-		if a.slot[u] != 0 {
+		if a.place(u) >= 0 {
 			slots++
 		}
 		if covered[u] > 1 || free != (covered[u] == 0 && getBit(a.reserved.any, u)) {

@@ -5,10 +5,6 @@ import (
 	"time"
 )
 
-// recordStep is by how many records recs grows: doubling would waste up to
-// half of what the blocks of an address take.
-const recordStep = 16
-
 // TakeBlock leases a free block of the first-block size to owner:
 // free -> heating. It fails with ErrNoBlock and then changes nothing.
 func (a *Address) TakeBlock(owner uint64, now time.Time) (Block, error) {
@@ -131,13 +127,7 @@ func (a *Address) leaseSize(u int, big bool, owner uint64) Block {
 	if a.gen == 0 {
 		a.gen = 1
 	}
-	if len(a.recs) == cap(a.recs) {
-		grown := make([]record, len(a.recs), len(a.recs)+recordStep)
-		copy(grown, a.recs)
-		a.recs = grown
-	}
-	a.recs = append(a.recs, record{owner: owner, since: a.now, gen: a.gen, number: number, next: noUnit})
-	a.slot[u] = uint16(len(a.recs))
+	a.add(record{owner: owner, since: a.now, gen: a.gen, number: number, next: noUnit})
 	return Block{address: a.index, gen: a.gen, number: number, pool: a.layout.cfg.Pool}
 }
 

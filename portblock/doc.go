@@ -110,8 +110,8 @@
 //
 // # Bytes
 //
-//	Address, 256-port blocks        760 and 24 for each block that heats or cools
-//	Address, 16-port blocks         9 KiB and 24 (two bytes a block position)
+//	Address, 256-port blocks        240 and 24 for each block that heats or cools; 512 more from the ninth on
+//	Address, 16-port blocks         700 and 24; 8 KiB more from the ninth on (two bytes a block position)
 //	Holding                         216
 //	held block of 256 ports         232: two bitmaps in three spaces 192, record 40
 //	resting port                    8, in a ring that doubles
