@@ -125,6 +125,17 @@ type PoolConfig struct {
 	Blocks portblock.Config
 	// Mapping says what an external port is reused for. Default: EndpointIndependent (RFC 4787 REQ-1).
 	Mapping Behaviour
+	// Overload lets a port that is in use serve further mappings of its subscriber, each towards other remote endpoints, when no port of its
+	// own is to be had for them (port overloading: RFC 4787 REQ-3 forbids it, RFC 7857 section 3 allows it towards distinct
+	// destinations). It needs a Mapping that depends on the remote endpoint; ICMP identifiers are shared by remote address.
+	// Free ports and further blocks come first, as far as Blocks and Quotas allow, so that few flows share: what would be
+	// refused shares. Who wants fewer blocks and records sets Blocks.MaxBlocks lower, down to 1: each of n ports serves one mapping
+	// towards one remote endpoint, so a subscriber may have n of them towards each. Blocks have one owner all the same, and
+	// no port ever serves two subscribers. A port counts once in quotas; the port that a mapping leaves, while others share it, rests for the
+	// hold-down towards the remote endpoints that it served, and serves others meanwhile; nothing is
+	// shared while Limits.SessionsPerSubscriber of such rests are kept for the subscriber. What comes to a shared port from a remote endpoint that none of its
+	// mappings serves is dropped, whatever Filtering says: nobody knows for whom it is. Default: each mapping has a port of its own.
+	Overload bool
 	// Filtering says which remote endpoints may send to a mapping. Default: EndpointIndependent (RFC 6888 REQ-7).
 	Filtering Behaviour
 	// SubscribersPerAddress bounds how many subscribers share an address. Default: no bound but the blocks.

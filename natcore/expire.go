@@ -93,19 +93,22 @@ func (e *Engine) sessionEnded(s *shard, ended *mapping.Ended) {
 		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr, b.Class)
 	}
 	if ended.Unmapped {
-		e.unmapped(s, sub, ended.Space, ended.External.Port, ended.Shared)
+		e.unmapped(s, sub, ended.Space, ended.External.Port, ended.Remote, ended.Shared)
 	}
 }
 
 // mappingEnded gives back the port of a removed mapping. The caller holds mu.
 func (e *Engine) mappingEnded(s *shard, m *mapping.Mapping) {
 	b, _ := s.table.Block(m.Block)
-	e.unmapped(s, s.list.at(b.Owner), m.Space, m.External.Port, m.Shared)
+	e.unmapped(s, s.list.at(b.Owner), m.Space, m.External.Port, m.Scope.Remote, m.Shared)
 }
 
-// unmapped gives back the port of a removed mapping to its subscriber, unless other mappings share it. The caller holds mu.
-func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port uint16, shared bool) {
-	if !shared {
+// unmapped gives back the port of a removed mapping, which served a remote endpoint, to its subscriber, unless other mappings share it. The
+// caller holds mu.
+func (e *Engine) unmapped(s *shard, sub *subscriber, space portblock.Space, port uint16, remote mapping.Endpoint, shared bool) {
+	if shared {
+		e.restShared(s, sub, space, port, remote)
+	} else {
 		e.returnPort(s, sub, space, port)
 		sub.account.unmapped(space)
 	}
@@ -155,6 +158,7 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 			continue
 		}
 		p := e.pools[sub.key.pool]
+		e.settleRests(s, sub)
 		s.idle = s.idle[:0]
 		if sub.holding.Blocks() > 0 {
 			s.idle = sub.holding.AppendIdle(s.idle, s.now)

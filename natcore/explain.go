@@ -38,7 +38,8 @@ type Explanation struct {
 	// External is the endpoint of the session's mapping where there is one, else the subscriber's external address with port 0; it is not
 	// valid for who has none.
 	External netip.AddrPort
-	// Limits are all that bound the session, outermost first, with what is in use. The first one that is full refuses.
+	// Limits are all that bound the session, outermost first, with what is in use. The first one that is full refuses; where
+	// PoolConfig.Overload is set, those of ports and blocks do not, as long as one of the ports in use can be shared.
 	Limits []Limit
 	// Blocks are those of the subscriber's external address, zero for who has none.
 	Blocks portblock.BlockCounts
@@ -163,12 +164,13 @@ func (x *explanation) look(now time.Time) Reason {
 	chosen := e.chosen(x.key, remote, space)
 	why := x.sessions(chosen, s.now)
 	if !mapped {
-		if w := x.mappings(chosen, s.now); why == ReasonNone {
-			why = w
+		wait := x.RetryAfter
+		short := x.mappings(chosen, s.now)
+		if w := x.ports(p, s.now); short == ReasonNone {
+			short = w
 		}
-		if w := x.ports(p, s.now); why == ReasonNone {
-			why = w
-		}
+		short = x.overload(s, p, space, internal.Port, scope, short, wait)
+		why = first(why, short)
 	}
 	if _, known := s.table.PeekOutbound(x.key.realm, space, internal, remote); known {
 		return ReasonNone

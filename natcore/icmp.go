@@ -105,10 +105,11 @@ func (c *call) mappedTo(s *shard, class uint16, space portblock.Space, external,
 		return session.Internal, session.Realm, true
 	}
 	pool, _, _ := c.e.external.find(external.Addr)
-	if !c.e.pools[pool].admits(s.table, space, external, remote, class) {
+	p := c.e.pools[pool]
+	if !p.admits(s.table, space, external, remote, class) {
 		return mapping.Endpoint{}, 0, false
 	}
-	return s.table.Holder(space, external, class, remote)
+	return c.e.holderOf(s, p, class, space, external, remote)
 }
 
 // errorOut translates an ICMP error that leaves: it quotes a packet that

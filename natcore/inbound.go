@@ -90,7 +90,7 @@ func (c *call) admit(s *shard, class uint16, pool int, h *rewrite.Packet4, space
 	if old, ok := s.table.CloseInbound(space, external, class, remote, s.tick); ok {
 		e.sessionEnded(s, &old) // it was not found because it is over
 	}
-	internal, realm, ok := s.table.Holder(space, external, class, remote)
+	internal, realm, ok := e.holderOf(s, p, class, space, external, remote)
 	if !ok {
 		return mapping.Endpoint{}, 0, ReasonNoMapping
 	}

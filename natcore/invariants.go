@@ -63,11 +63,18 @@ type held struct {
 	space portblock.Space
 }
 
+// heldPort is a port of it.
+type heldPort struct {
+	held
+	port uint16
+}
+
 func (e *Engine) checkShard(s *shard, now time.Time) error {
 	if err := s.table.CheckInvariants(); err != nil {
 		return err
 	}
 	ports, fixed := map[held]int{}, map[held]int{}
+	shared := map[heldPort]bool{}
 	var page []mapping.Mapping
 	for part := 0; part >= 0; {
 		page, part = s.table.AppendMappings(page[:0], part)
@@ -98,7 +105,10 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			if _, ok := sub.holding.BlockOf(e.pools[pool].place(position, b.Class), m.External.Port); !ok {
 				return fmt.Errorf("mapping of %v to %v, whose block it does not hold", m.Internal, m.External)
 			}
-			ports[held{key, mapping.PortsOf(m.Space)}]++
+			if at := (heldPort{held{key, mapping.PortsOf(m.Space)}, m.External.Port}); !shared[at] {
+				shared[at] = true // further mappings share the port: the table has checked that they may
+				ports[at.held]++
+			}
 		}
 	}
 	sessions := map[subscriberKey]int{}
@@ -124,11 +134,14 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 		}
 		for sp := range portblock.Space(portblock.NumSpaces) {
 			if got, want := sub.holding.Ports(sp), ports[held{sub.key, sp}]; got != want {
-				return fmt.Errorf("subscriber %v holds %d %v ports for %d mappings", mapping.Addr4(sub.key.addr), got, sp, want)
+				return fmt.Errorf("subscriber %v holds %d %v ports, its mappings are on %d", mapping.Addr4(sub.key.addr), got, sp, want)
 			}
 			if sub.fixed != nil && sub.fixed.live[sp] != fixed[held{sub.key, sp}] {
 				return fmt.Errorf("subscriber %v uses %d deterministic %v ports for %d mappings", mapping.Addr4(sub.key.addr), sub.fixed.live[sp], sp, fixed[held{sub.key, sp}])
 			}
+		}
+		if err := sub.overloads.check(); err != nil {
+			return fmt.Errorf("subscriber %v: %w", mapping.Addr4(sub.key.addr), err)
 		}
 		if sub.holding.Blocks() == 0 {
 			continue

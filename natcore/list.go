@@ -20,6 +20,10 @@ type MappingInfo struct {
 	Protocol uint8
 	Internal netip.AddrPort
 	External netip.AddrPort
+	// Remote is what the mapping serves where it depends on the remote endpoint: a remote address, with its port or, for all of its ports
+	// and for ICMP, port 0. It is not valid for an endpoint-independent mapping. With PoolConfig.Overload several mappings
+	// that differ in it may have one External.
+	Remote netip.AddrPort
 	// Class is the class of remotes whose port space it is in, where the pool has several.
 	Class uint16
 	// Lifetime is what is left of an explicit mapping's lifetime (Engine.Map), and 0 of any other mapping.
@@ -69,6 +73,9 @@ func (e *Engine) mappingInfo(s *shard, m *mapping.SavedMapping) MappingInfo {
 	}
 	if pool, _, ok := e.external.find(m.External.Addr); ok {
 		i.Pool = e.pools[pool].cfg.Name
+	}
+	if m.Scope.On != mapping.OnNothing {
+		i.Remote = m.Scope.Remote.AddrPort()
 	}
 	if m.Explicit {
 		i.Lifetime = time.Duration(max(int32(m.Until-s.tick), 0)) * time.Millisecond

@@ -243,6 +243,9 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	a := c.e.account(s, key)
 	t, why := c.port(s, a, key, space, internal.Port, remote)
 	if why != ReasonNone {
+		t, why = c.e.overload(s, key, space, internal.Port, scope, why)
+	}
+	if why != ReasonNone {
 		s.forget(a)
 		return mapping.Endpoint{}, why
 	}
@@ -253,12 +256,14 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	}
 	if !s.table.AddMapping(&m, s.tick) {
 		// Another caller mapped the endpoint while the shard was unlocked.
-		c.e.returnPort(s, sub, space, t.port)
-		a.unmade(space)
+		c.e.untake(s, sub, space, &t)
 		if external, ok = s.table.Mapped(key.realm, space, internal, scope); !ok {
 			return external, ReasonNoMapping // not reached: what was taken has its place
 		}
 		return external, ReasonNone
+	}
+	if !t.shared {
+		sub.took(space, t.port, scope)
 	}
 	s.counts.mappings++
 	s.uses[key.pool].mappings++
@@ -282,6 +287,16 @@ func (c *call) port(s *shard, a *account, key subscriberKey, space portblock.Spa
 		a.unmade(space)
 	}
 	return t, why
+}
+
+// untake gives back a port that was taken for a mapping that came to nothing. The caller holds mu.
+func (e *Engine) untake(s *shard, sub *subscriber, space portblock.Space, t *taken) {
+	if t.shared {
+		sub.account.unhurry()
+		return
+	}
+	e.returnPort(s, sub, space, t.port)
+	sub.account.unmade(space)
 }
 
 // granted is a grant for a mapping that the account counts already. The shard is unlocked meanwhile.

@@ -43,7 +43,8 @@ type Quotas struct {
 
 // Quota is one node of the tree. Zero fields do not bound.
 type Quota struct {
-	// Ports is the number of mappings, and so of ports and identifiers, over all protocols (RFC 6888 REQ-4).
+	// Ports is the number of ports and identifiers over all protocols (RFC 6888 REQ-4): of mappings, but that those which share a port
+	// (PoolConfig.Overload) count once.
 	Ports int
 	// Blocks is the number of port blocks, in all pools.
 	Blocks int

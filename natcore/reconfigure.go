@@ -55,7 +55,7 @@ func (c *Config) clone() Config {
 // the number of subscribers, and with that of sessions only where Filtering, Blocks.Reserved, Timeouts.Ports or Map change.
 //
 // These change: Rules, Timeouts (on live sessions too), Limits, Quotas, Events but for its Interval, AdmitNonSYN; further pools; and of a
-// pool, which its Name tells, Filtering, Addresses, Exclude, Blocks.Reserved, Map and Epoch. A pool that is left out is withdrawn with all
+// pool, which its Name tells, Overload (mappings that share a port go on), Filtering, Addresses, Exclude, Blocks.Reserved, Map and Epoch. A pool that is left out is withdrawn with all
 // its addresses. Log and HoldAfterRestart stay what they are. All else must be as it was.
 //
 // What lives goes on, and nothing is ended to fit a lower limit. An address that is withdrawn gets no new subscriber and gives no new block; who

@@ -105,7 +105,7 @@ func (c *change) samePool(path string, old, next *PoolConfig) {
 		{"Map", old.Map == nil, next.Map == nil}, {"Blocks", blocks(old), blocks(next)},
 	} {
 		if !reflect.DeepEqual(v.was, v.is) {
-			c.faults.add(path+v.name, v.is, "cannot change on a live engine, only Filtering, Addresses, Exclude, Blocks.Reserved, Map and Epoch can: make another pool")
+			c.faults.add(path+v.name, v.is, "cannot change on a live engine, only Overload, Filtering, Addresses, Exclude, Blocks.Reserved, Map and Epoch can: make another pool")
 		}
 	}
 }
@@ -235,6 +235,7 @@ func (v *poolChange) take(c *change) {
 	reserved := !v.gone && p.layout != nil && !reflect.DeepEqual(p.cfg.Blocks.Reserved, next.Blocks.Reserved)
 	if !v.gone {
 		p.cfg.Filtering, p.cfg.Addresses, p.cfg.Exclude, p.cfg.Blocks.Reserved, p.cfg.Epoch = next.Filtering, next.Addresses, next.Exclude, next.Blocks.Reserved, next.Epoch
+		p.cfg.Overload = next.Overload
 	}
 	p.mu.Unlock()
 	if reserved {
@@ -306,6 +307,7 @@ func (v *poolChange) reserve(c *change) {
 				set := p.reservedAt(sub.lease.Position())
 				p.mu.Unlock()
 				_, _ = sub.holding.SetReserved(place, set, nil, s.now)
+				sub.roomier()
 			}
 		}
 	}

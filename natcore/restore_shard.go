@@ -53,6 +53,9 @@ func (r *reader) shard(s *shard) {
 	r.releases(s)
 	r.mappings(s)
 	r.sessions(s)
+	if r.version >= 2 {
+		r.rests(s)
+	}
 	for sub := range s.list.all() {
 		if r.err == nil {
 			r.whole(s, sub)

@@ -23,6 +23,7 @@ func (r *reader) mappings(s *shard) {
 			External: mapping.Endpoint{Addr: sub.external, Port: port}, Block: sub.blockOf(p.layout, port),
 		}
 		m.Scope = mapping.ScopeOf(dependence[p.cfg.Mapping], sub.key.pool, sub.key.class, scope)
+		shares := s.table.Taken(space, m.External, sub.key.class) // others have come before
 		if m.Block == 0 || !s.table.AddMapping(&m, s.tick) {
 			r.bad("a mapping of %v contradicts the rest", m.Internal)
 			return
@@ -30,15 +31,18 @@ func (r *reader) mappings(s *shard) {
 		if sub.fixed != nil && m.Block == sub.fixed.id {
 			sub.fixed.use(mapping.PortsOf(space), port)
 		}
-		r.mapped[sub]++
 		if left > 0 {
 			s.table.Keep(m.Realm, space, m.Internal, m.Scope, left, s.tick)
 		}
+		s.uses[sub.key.pool].mappings++
+		if shares {
+			continue
+		}
+		r.mapped[sub]++
 		sub.account.ports[mapping.PortsOf(space)]++
 		if a := sub.account.realm; a != nil {
 			a.ports[mapping.PortsOf(space)].Add(1)
 		}
-		s.uses[sub.key.pool].mappings++
 	}
 }
 
@@ -99,7 +103,7 @@ func (r *reader) sessions(s *shard) {
 	}
 }
 
-// whole checks that the live ports of a subscriber and its mappings are one to one.
+// whole checks that the live ports of a subscriber are those of its mappings.
 func (r *reader) whole(s *shard, sub *subscriber) {
 	layout, ports := r.e.pools[sub.key.pool].layout, 0
 	for sp := range portblock.Space(portblock.NumSpaces) {
@@ -118,7 +122,7 @@ func (r *reader) whole(s *shard, sub *subscriber) {
 		}
 	}
 	if ports != r.mapped[sub] {
-		r.bad("%v has %d mappings on %d ports", mapping.Addr4(sub.key.addr), r.mapped[sub], ports)
+		r.bad("the mappings of %v are on %d ports, %d are taken", mapping.Addr4(sub.key.addr), r.mapped[sub], ports)
 	}
 }
 

@@ -106,8 +106,9 @@ func reasonOf(err error) Reason {
 
 // taken is a port that was taken, with its block in the shard's table.
 type taken struct {
-	port  uint16
-	block mapping.BlockID
+	port   uint16
+	block  mapping.BlockID
+	shared bool // it was in use before, and still is
 }
 
 // takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. more says
@@ -125,7 +126,7 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 	}
 	if sub.fixed != nil {
 		if i, ok := sub.fixed.take(space, s.rnd); ok {
-			return taken{sub.fixed.ports.Port(i), sub.fixed.id}, false, ReasonNone
+			return taken{port: sub.fixed.ports.Port(i), block: sub.fixed.id}, false, ReasonNone
 		}
 		if !p.overflows() {
 			return taken{}, false, ReasonPortLimit
@@ -135,7 +136,7 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 	got, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
 	switch {
 	case err == nil:
-		return taken{got.Number, sub.blockOf(p.layout, got.Number)}, false, ReasonNone
+		return taken{port: got.Number, block: sub.blockOf(p.layout, got.Number)}, false, ReasonNone
 	case errors.Is(err, portblock.ErrNeedBlock):
 		return taken{}, true, ReasonNone
 	default:
@@ -245,7 +246,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		} else if why == ReasonBlocksExhausted {
 			// No further block is to be had: what rests may serve, where the policy allows it.
 			if q, err := sub.holding.TakeHeldPort(space, internal, s.rnd, s.now); err == nil {
-				return taken{q.Number, sub.blockOf(p.layout, q.Number)}, ReasonNone
+				return taken{port: q.Number, block: sub.blockOf(p.layout, q.Number)}, ReasonNone
 			}
 		}
 		return taken{}, why

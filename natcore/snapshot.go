@@ -36,6 +36,7 @@ import (
 //	  mappings     each: number of the subscriber, space, internal port, scope, external port, end of an explicit lifetime or 0
 //	  sessions     each: number of the subscriber, space, internal port, scope, remote endpoint, state, class of timeouts,
 //	               times of the last packets out and in, and what TCP ends send next
+//	  rests        since version 2, each: number of the subscriber, space, external port, remote endpoint, age: what rests of ports that mappings share
 //	portless     sessions of protocols without ports, live or with an end that is not recorded: header of answers, subscriber, begin
 //	identifications: begin of the engine (ns), and, behind their number in 3 bytes, the counters that are not 0, each:
 //	             how many are 0 since the one before, value
@@ -254,6 +255,7 @@ func (s *shard) save(w *writer, e *Engine) {
 		w.u(uint64(r.external), uint64(r.block.Address()), uint64(set.First()), uint64(r.used), uint64(r.why))
 	}
 	s.saveTable(w)
+	s.saveRests(w, e)
 }
 
 // tickPhase is what a table rounds times by: a restored one rounds them the same way.

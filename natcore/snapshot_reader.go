@@ -20,7 +20,7 @@ type reader struct {
 	err error
 
 	version byte
-	mapped  map[*subscriber]int // mappings that were read
+	mapped  map[*subscriber]int // ports of mappings that were read
 	dropped []sessionNote       // static sessions that do not go on
 }
 

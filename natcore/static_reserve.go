@@ -97,6 +97,7 @@ func (e *Engine) tellHoldings(s *static, p *pool, position uint32, r *portblock.
 				continue
 			}
 			live, _ = sub.holding.SetReserved(p.place(position, sub.key.class), r, live[:0], shard.now)
+			sub.roomier()
 			for _, l := range live {
 				for space, protocol := range protocols {
 					if mapping.PortsOf(portblock.Space(space)) != l.Space || !s.claims(l.Space, l.Port.Number) {

@@ -23,17 +23,18 @@ type subscriberKey struct {
 // subscriber is what one internal address holds in one pool. It exists while it
 // holds a block or a deterministic port.
 type subscriber struct {
-	key      subscriberKey
-	lease    alloc.Lease
-	external uint32      // the address that it is paired with
-	fixed    *fixedPorts // deterministic ports, or nil
-	holding  portblock.Holding
-	sessions int
-	index    uint32      // in the shard's registry
-	blocks   []heldBlock // those of holding
-	others   int         // sessions of protocols without ports
-	high     bool        // its ports have passed the high mark
-	account  *account    // of the internal address, in all pools
+	key       subscriberKey
+	lease     alloc.Lease
+	external  uint32      // the address that it is paired with
+	fixed     *fixedPorts // deterministic ports, or nil
+	holding   portblock.Holding
+	sessions  int
+	index     uint32      // in the shard's registry
+	blocks    []heldBlock // those of holding
+	others    int         // sessions of protocols without ports
+	high      bool        // its ports have passed the high mark
+	account   *account    // of the internal address, in all pools
+	overloads *overloads  // what rests of ports that mappings share, or nil
 }
 
 // heldBlock is a block of a holding and its number in the shard's table.

@@ -187,6 +187,9 @@ func (c *Config) completePools(f *faults) {
 		if p.Mapping > AddressAndPortDependent {
 			f.add(field("Mapping"), p.Mapping, "must be one of the three behaviours of RFC 4787 section 4.1")
 		}
+		if p.Overload && p.Mapping == EndpointIndependent {
+			f.add(field("Overload"), p.Overload, "must be false where Mapping is EndpointIndependent: only mappings that depend on the remote endpoint can share a port (RFC 4787 REQ-3)")
+		}
 		if p.Filtering > AddressAndPortDependent {
 			f.add(field("Filtering"), p.Filtering, "must be one of the three behaviours of RFC 4787 section 5")
 		}
