@@ -174,6 +174,9 @@ type call struct {
 	plainOwn          bool
 	ownFirst, ownRest uint32
 	ownSpan           *span
+	// missed says that no session is at look, which is that of the packet.
+	missed bool
+	look   mapping.Lookup
 	// generated says that the packet is an ICMP error of the engine's own, which is believed.
 	generated bool
 }
@@ -225,6 +228,13 @@ func (c *call) lock(s *shard) *shard {
 		c.shard = s
 	}
 	return s
+}
+
+// hold takes over a shard that is locked already.
+func (c *call) hold(s *shard) {
+	if c.shard = s; c.ms != s.ms {
+		s.advance(c.now)
+	}
 }
 
 func (c *call) unlock() {

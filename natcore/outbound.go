@@ -42,9 +42,12 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 	seg := segmentOf(h)
 	s := c.lock(c.e.shardOf(uint16(p.Realm), h.Src))
 	opened := false
-	var look mapping.Lookup
-	s.table.LookOutbound(&look, uint16(p.Realm), space, internal, remote)
-	external, known := s.table.PassOutbound(&look, &seg, s.tick)
+	var external mapping.Endpoint
+	known := false
+	if !c.missed {
+		s.table.LookOutbound(&c.look, uint16(p.Realm), space, internal, remote)
+		external, known = s.table.PassOutbound(&c.look, &seg, s.tick)
+	}
 	if !known && c.static != nil {
 		if verdict, why, done := c.leave(p, h); done {
 			return verdict, why
@@ -66,7 +69,7 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		scope, class := c.e.pools[r.pool].scope(remote)
 		o := opening{
 			key:   subscriberKey{h.Src, uint16(p.Realm), uint16(r.pool), class},
-			space: space, internal: internal, remote: remote, scope: scope, seg: seg, look: look,
+			space: space, internal: internal, remote: remote, scope: scope, seg: seg, look: c.look,
 		}
 		if external, opened, why = c.open(s, h, &o); why != ReasonNone {
 			c.e.refused(s, o.key, space, why)

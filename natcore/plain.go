@@ -32,32 +32,49 @@ const (
 
 // one translates one packet.
 func (e *Engine) one(p *Packet, now time.Time) {
-	if e.known(p, now) {
+	var a plain
+	s, done := e.known(p, &a, now)
+	if done {
 		return
 	}
 	var c call
 	c.begin(e, now)
-	c.process(p)
+	if s != nil {
+		c.hold(s)
+		c.processMissed(p, &a)
+	} else {
+		c.process(p)
+	}
 	c.done()
 }
 
-// known translates a packet that goes the plain way to its end, and reports whether it is one.
-func (e *Engine) known(p *Packet, now time.Time) bool {
-	var a plain
+// known translates a packet that goes the plain way to its end, and reports whether it is one. Where it has no session, its shard stays locked,
+// for the whole way.
+func (e *Engine) known(p *Packet, a *plain, now time.Time) (s *shard, done bool) {
 	if !a.begin(e, p) {
-		return false
+		return nil, false
 	}
-	s := e.shards[a.shard]
+	s = e.shards[a.shard]
 	s.mu.Lock()
 	if s.given != now || s.ms != e.clock.Load() {
 		s.catchUp(e, now)
 	}
 	becomes, ok := a.pass(s, p)
-	s.mu.Unlock() // before the packet is written, which needs no lock
-	if ok {
-		a.write(e, p, becomes)
+	if !ok {
+		return s, false
 	}
-	return ok
+	s.mu.Unlock() // before the packet is written, which needs no lock
+	a.write(e, p, becomes)
+	return s, true
+}
+
+// processMissed is process for a packet that pass has found no session for, without another search for it. The caller has locked the shard.
+func (c *call) processMissed(p *Packet, a *plain) {
+	if p.Direction == Outbound {
+		c.missed, c.look = true, a.look
+	}
+	c.process(p)
+	c.missed = false
 }
 
 // catchUp sets the shard's clock to the engine's after a caller has shown a time. The caller holds mu.
@@ -196,7 +213,7 @@ func (c *call) translatePlain(p *Packet, a *plain) {
 		a.write(c.e, p, becomes)
 		return
 	}
-	c.process(p)
+	c.processMissed(p, a)
 	if c.shard != s {
 		c.unlock()
 	}
