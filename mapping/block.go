@@ -65,6 +65,9 @@ func (t *Table) Block(id BlockID) (b *Block, ok bool) {
 	return &x.Block, x.live != 0
 }
 
+// PrefetchBlock asks for the memory of a block, and does not wait for it.
+func (t *Table) PrefetchBlock(id BlockID) { prefetchBlock(t.blocks.at(id)) }
+
 // LastPacket returns when a session of the block last had a packet, of either direction, or up to 16.4 s less.
 func (t *Table) LastPacket(id BlockID) Tick { return t.blocks.at(id).seen }
 

@@ -6,3 +6,8 @@ package mapping
 //
 //go:noescape
 func prefetch(p *half)
+
+// prefetchBlock asks for one cache line.
+//
+//go:noescape
+func prefetchBlock(p *block)

@@ -105,6 +105,24 @@ func home(h uint64, slots int) int {
 // line.
 func (g *group) at(h, i uint64) *half { return &g[(h>>32^i)%groupSlots] }
 
+// free returns the slot that is free and that a search for a hash reads first, or -1. It has no branches on what
+// is free, for that cannot be predicted.
+func (g *group) free(h uint64) int {
+	empty := zero(g[0].peer) | zero(g[1].peer)<<1 | zero(g[2].peer)<<2 | zero(g[3].peer)<<3
+	if empty == 0 {
+		return -1
+	}
+	// Slot s is read as number s^first: the bits change places, by pairs and within them.
+	first := h >> 32 % groupSlots
+	one, two := -(first & 1), -(first >> 1)
+	empty = empty&^one | (empty&5<<1|empty>>1&5)&one
+	empty = empty&^two | (empty&3<<2|empty>>2)&two
+	return bits.TrailingZeros64(empty) ^ int(first)
+}
+
+// zero returns 1 for 0 and else 0.
+func zero(v uint64) uint64 { return (v|-v)>>63 ^ 1 }
+
 func (g *group) full() bool {
 	return g[0].peer != 0 && g[1].peer != 0 && g[2].peer != 0 && g[3].peer != 0
 }
@@ -213,21 +231,17 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 	s := x.door(h).seg
 	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
-		free := -1
-		for i := range uint64(groupSlots) {
-			switch e := g.at(h, i); {
-			case e.near == r.near && (e.peer^r.peer)&mask == 0:
+		for i := range g {
+			if e := &g[i]; e.near == r.near && (e.peer^r.peer)&mask == 0 {
 				return spot{}, false
-			case e.peer == 0 && free < 0:
-				free = n + int((h>>32^i)%groupSlots)
 			}
 		}
-		if free >= 0 && s.used < full(s.groups()) {
+		if free := g.free(h); free >= 0 {
+			if s.used >= full(s.groups()) {
+				break
+			}
 			x.moved = 0
-			return x.put(spot{s, free}, r), true
-		}
-		if free >= 0 {
-			break
+			return x.put(spot{s, n + free}, r), true
 		}
 	}
 	return x.insert(r), true
@@ -237,10 +251,8 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 func (s *segment) place(h uint64) int {
 	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
-		for i := range uint64(groupSlots) {
-			if g.at(h, i).peer == 0 {
-				return n + int((h>>32^i)%groupSlots)
-			}
+		if free := g.free(h); free >= 0 {
+			return n + free
 		}
 	}
 	return -1

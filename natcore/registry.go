@@ -62,14 +62,25 @@ func (s *shard) sub(key subscriberKey) *subscriber {
 	sub := s.subs[key]
 	if sub != nil {
 		s.latest = sub
+		s.fetch(sub)
 	}
 	return sub
+}
+
+// fetch reads what a new session of a subscriber reads, all at once: the memory behind it is then fetched at the same time. The caller
+// holds mu.
+func (s *shard) fetch(sub *subscriber) {
+	s.fetched += sub.holding.Fetch() + uint64(sub.sessions) + uint64(sub.account.blocks)
+	if len(sub.blocks) > 0 {
+		s.table.PrefetchBlock(sub.blocks[0].id)
+	}
 }
 
 // enter makes a subscriber known to its shard. The caller holds mu.
 func (s *shard) enter(sub *subscriber, a *account) {
 	a.subscribers++
 	sub.account = a
+	sub.blocks = sub.first[:0]
 	s.subs[sub.key] = sub
 	s.list.add(sub)
 }

@@ -97,10 +97,11 @@ func (r *reader) subscriber(s *shard, taken map[uint32]bool) {
 		}
 	}
 	e.subscribers.Add(1)
-	s.list.put(sub)
-	s.subs[sub.key] = sub
 	sub.account = e.account(s, sub.key)
 	sub.account.subscribers++
+	s.list.put(sub)
+	s.subs[sub.key] = sub
+	sub.blocks = sub.first[:0]
 	if p.layout != nil {
 		r.holding(s, p, sub, position)
 	}
@@ -117,7 +118,7 @@ func (r *reader) holding(s *shard, p *pool, sub *subscriber, position uint32) {
 		r.fail(ErrSnapshot, err, "blocks of subscriber %v", mapping.Addr4(sub.key.addr))
 		return
 	}
-	sub.holding = *h // the original is gone with this function
+	sub.holding.Holding = *h // the original is gone with this function
 	place := p.place(position, sub.key.class)
 	if set := p.reservedAt(position); set != nil {
 		_, _ = sub.holding.SetReserved(place, set, nil, s.now)

@@ -27,6 +27,7 @@ type shard struct {
 	subs      map[subscriberKey]*subscriber
 	list      registry    // the same, by number
 	latest    *subscriber // that sub returned, or nil
+	fetched   uint64      // a sum that means nothing: see fetch
 	accounts  map[accountKey]*account
 	overrides map[accountKey]*Quota // of Engine.SetQuota
 	cursor    int                   // in list

@@ -27,14 +27,15 @@ type subscriber struct {
 	lease     alloc.Lease
 	external  uint32      // the address that it is paired with
 	fixed     *fixedPorts // deterministic ports, or nil
-	holding   portblock.Holding
+	holding   portblock.RoomyHolding
 	sessions  int
 	index     uint32      // in the shard's registry
-	blocks    []heldBlock // those of holding
-	others    int         // sessions of protocols without ports
-	high      bool        // its ports have passed the high mark
-	account   *account    // of the internal address, in all pools
-	overloads *overloads  // what rests of ports that mappings share, or nil
+	blocks    []heldBlock // those of holding, in first where there is one
+	first     [1]heldBlock
+	others    int        // sessions of protocols without ports
+	high      bool       // its ports have passed the high mark
+	account   *account   // of the internal address, in all pools
+	overloads *overloads // what rests of ports that mappings share, or nil
 }
 
 // heldBlock is a block of a holding and its number in the shard's table.
