@@ -21,6 +21,7 @@ func (c *call) first(s *shard, o *opening) (external mapping.Endpoint, opened bo
 	if why = e.admit(s, sub, o); why == ReasonNone {
 		idle := e.timeouts.Load().class(o.space, o.remote)
 		if s.table.AddFirst(&o.look, &m, idle, &o.seg, s.tick) {
+			sub.took(o.space, t.port, o.scope)
 			s.counts.mappings++
 			s.uses[o.key.pool].mappings++
 			e.sessionBegan(s, sub, o, external, idle)
@@ -28,8 +29,7 @@ func (c *call) first(s *shard, o *opening) (external mapping.Endpoint, opened bo
 		}
 		e.unadmit(sub, o)
 	}
-	e.returnPort(s, sub, o.space, t.port)
-	a.unmade(o.space)
+	e.untake(s, sub, o.space, &t)
 	if why != ReasonNone {
 		return mapping.Endpoint{}, false, why
 	}
