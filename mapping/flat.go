@@ -6,11 +6,11 @@ package mapping
 type entry struct{ hi, lo, v0, v1 uint64 }
 
 const (
-	// A segment starts small, doubles up to segmentSlots and then splits in
+	// A segment starts small, doubles up to flatSlots and then splits in
 	// two. Splitting rehashes at most 768 entries, so no insertion waits for
 	// a rehash of the whole table.
-	segmentSlots    = 1024
-	segmentSlotsMin = 32
+	flatSlots    = 1024
+	flatSlotsMin = 32
 )
 
 // flatSegment is an open-addressing table with linear probing and backward-shift
@@ -35,7 +35,7 @@ func newFlat(key [24]byte) flat {
 	return flat{
 		hash: newHasher(key),
 		dir:  []uint32{0},
-		segs: []flatSegment{{slots: make([]entry, segmentSlotsMin)}},
+		segs: []flatSegment{{slots: make([]entry, flatSlotsMin)}},
 	}
 }
 
@@ -72,7 +72,7 @@ func (t *flat) insert(n entry) {
 			t.used++
 			return
 		}
-		if len(s.slots) < segmentSlots {
+		if len(s.slots) < flatSlots {
 			t.enlarge(s)
 		} else {
 			t.split(h)
@@ -113,8 +113,8 @@ func (t *flat) split(hash uint64) {
 	}
 	old := t.segs[i].slots
 	depth := t.segs[i].depth + 1
-	t.segs[i] = flatSegment{slots: make([]entry, segmentSlots), depth: depth}
-	t.segs = append(t.segs, flatSegment{slots: make([]entry, segmentSlots), depth: depth})
+	t.segs[i] = flatSegment{slots: make([]entry, flatSlots), depth: depth}
+	t.segs = append(t.segs, flatSegment{slots: make([]entry, flatSlots), depth: depth})
 	low, high := &t.segs[i], &t.segs[len(t.segs)-1]
 	bit := uint64(1) << (64 - depth)
 	for _, e := range old {

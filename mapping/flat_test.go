@@ -68,7 +68,7 @@ func TestFlatGrowthIsBounded(t *testing.T) {
 	require.Equal(t, n, f.used)
 	for i := range f.segs {
 		s := &f.segs[i]
-		require.LessOrEqual(t, len(s.slots), segmentSlots)
+		require.LessOrEqual(t, len(s.slots), flatSlots)
 		require.LessOrEqual(t, s.used, len(s.slots)/4*3)
 	}
 	require.Equal(t, 1<<f.depth, len(f.dir))

@@ -28,10 +28,6 @@ func (s *segment) family() uint32 {
 // grow makes room in the segment that serves the hash.
 func (x *side) grow(h uint64) {
 	s := x.door(h).seg
-	if s.groups() < segmentMax {
-		x.enlarge(s)
-		return
-	}
 	k := s.family()
 	ways := s.ways / k * (k + 1)
 	if len(x.dir)%int(ways) != 0 {
@@ -49,7 +45,7 @@ func (x *side) grow(h uint64) {
 	}
 	fresh := (k + 1) / 2
 	copy(members[fresh+1:], members[fresh:k])
-	members[fresh] = x.newSegment(segmentMax, ways)
+	members[fresh] = x.newSegment(ways)
 	for i, m := range members[:k+1] {
 		m.ways = ways
 		x.lead(first+i*run/int(k+1), run/int(k+1), m)
@@ -68,16 +64,6 @@ func (x *side) grow(h uint64) {
 		p := x.insert(&v.half)
 		p.keep(v.block, v.due)
 	}
-}
-
-func (s *segment) groups() uint32 { return uint32(len(s.halves) / groupSlots) }
-
-// enlarge moves what is in the only segment into a larger one.
-func (x *side) enlarge(old *segment) {
-	s := x.newSegment(min(4*old.groups(), segmentMax), 1)
-	x.lead(0, len(x.dir), s)
-	s.since(old)
-	x.give(old)
 }
 
 // stray is a half on its way.
@@ -113,7 +99,7 @@ func (x *side) give(s *segment) {
 		h := x.hashOf(r)
 		if to := x.door(h).seg; to != s {
 			x.hand(to, s, n, h)
-		} else if group := n &^ (groupSlots - 1); home(h, len(s.halves)) < group {
+		} else if group := n &^ (groupSlots - 1); home(h) < group {
 			if i := s.place(h); i >= 0 && i < group {
 				s.move(i, n)
 			}

@@ -45,7 +45,7 @@ func (x *side) look(l *Lookup) *half {
 	// What find does is spelled out.
 	halves := x.door(l.hash).halves
 	near, key := l.near, l.what
-	for n := home(l.hash, len(halves)); n < len(halves); n += groupSlots {
+	for n := home(l.hash); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
 		for i := range uint64(groupSlots) {
 			r := g.at(l.hash, i)

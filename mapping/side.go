@@ -29,13 +29,13 @@ type side struct {
 
 // door is an entry of the directory: what a look-up needs of a segment.
 type door struct {
-	halves []half // seg.halves
+	halves *[segmentSlots]half // seg.halves
 	seg    *segment
 }
 
-// segment holds up to 1,280 halves.
+// segment holds up to 540 halves.
 type segment struct {
-	halves []half    // whole groups
+	halves *[segmentSlots]half
 	blocks []BlockID // one for each half, where the side keeps them
 	due    []hint    // likewise
 	used   uint32
@@ -58,19 +58,16 @@ const (
 	spill = 4
 )
 
-// segmentMin and segmentMax are the groups of the first segment, when it is new, and of all others: such that Go allocates them without
-// a rest and on the boundary of a group. The first one grows fourfold.
 const (
-	segmentMin = 20
-	segmentMax = 320
+	// segmentSlots is a size that Go allocates without a rest and on the boundary of a group.
+	segmentSlots = 640
+	// segmentFull is the number of halves at which a segment has to grow: 87 % of the slots that hashes are at home in.
+	segmentFull = (segmentSlots - spill*groupSlots) * 87 / 100
 )
-
-// full says at which number of halves a segment has to grow: at 87 % of the slots that hashes are at home in.
-func full(groups uint32) uint32 { return (groups - spill) * groupSlots * 87 / 100 }
 
 func newSide(key [24]byte, counts bool) side {
 	x := side{hash: newHasher(key), counts: counts, crowds: newFlat(key), dir: make([]door, 6)}
-	x.lead(0, 6, x.newSegment(segmentMin, 1))
+	x.lead(0, len(x.dir), x.newSegment(1))
 	return x
 }
 
@@ -78,11 +75,10 @@ func doorTo(s *segment) door {
 	return door{s.halves, s}
 }
 
-func (x *side) newSegment(groups, ways uint32) *segment {
-	n := int(groups * groupSlots)
-	s := &segment{halves: make([]half, n), ways: ways}
+func (x *side) newSegment(ways uint32) *segment {
+	s := &segment{halves: new([segmentSlots]half), ways: ways}
 	if x.counts {
-		s.blocks, s.due = make([]BlockID, n), make([]hint, n)
+		s.blocks, s.due = make([]BlockID, segmentSlots), make([]hint, segmentSlots)
 	}
 	return s
 }
@@ -96,8 +92,8 @@ func (x *side) index(h uint64) int {
 func (x *side) door(h uint64) *door { return &x.dir[x.index(h)] }
 
 // home returns the slot at which the search for a hash begins, the first of a group: no hash is at home in the last ones.
-func home(h uint64, slots int) int {
-	groups := uint64(slots/groupSlots) - spill
+func home(h uint64) int {
+	const groups = segmentSlots/groupSlots - spill
 	return int(uint64(uint32(h))*groups>>32) * groupSlots
 }
 
@@ -131,7 +127,7 @@ func (g *group) full() bool {
 // inserted or removed.
 func (x *side) find(h, near, peer, mask uint64) *half {
 	halves := x.door(h).halves
-	for n := home(h, len(halves)); n < len(halves); n += groupSlots {
+	for n := home(h); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
 		for i := range uint64(groupSlots) {
 			if r := g.at(h, i); r.near == near && (r.peer^peer)&mask == 0 {
@@ -148,7 +144,7 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 // prefetch asks for the memory in which a hash is at home.
 func (x *side) prefetch(h uint64) {
 	halves := x.door(h).halves
-	prefetch(&halves[home(h, len(halves))])
+	prefetch(&halves[home(h)])
 }
 
 // spot is where a half lies: good until one is inserted or removed. The zero value is nowhere.
@@ -165,7 +161,7 @@ func (x *side) spotOf(h uint64, r *half) spot {
 		return spot{}
 	}
 	s := x.door(h).seg
-	i := home(h, len(s.halves))
+	i := home(h)
 	for &s.halves[i] != r {
 		i++
 	}
@@ -209,7 +205,7 @@ func (x *side) insert(r *half) spot {
 	h := x.hashOf(r)
 	for {
 		s := x.door(h).seg
-		if s.used < full(s.groups()) {
+		if s.used < segmentFull {
 			if i := s.place(h); i >= 0 {
 				return x.put(spot{s, i}, r)
 			}
@@ -229,7 +225,7 @@ func (x *side) put(p spot, r *half) spot {
 // claim enters a half unless its key is in the table: then it returns false, and changes nothing. mask tells which bits of peer are key.
 func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 	s := x.door(h).seg
-	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
+	for n := home(h); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
 		for i := range g {
 			if e := &g[i]; e.near == r.near && (e.peer^r.peer)&mask == 0 {
@@ -237,7 +233,7 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 			}
 		}
 		if free := g.free(h); free >= 0 {
-			if s.used >= full(s.groups()) {
+			if s.used >= segmentFull {
 				break
 			}
 			x.moved = 0
@@ -249,7 +245,7 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 
 // place returns the slot for a hash, or -1 where the segment has no room for it.
 func (s *segment) place(h uint64) int {
-	for n := home(h, len(s.halves)); n < len(s.halves); n += groupSlots {
+	for n := home(h); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
 		if free := g.free(h); free >= 0 {
 			return n + free
@@ -294,7 +290,7 @@ func (x *side) astray(s *segment, first int) int {
 	for n := first + groupSlots; n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
 		for i := range g {
-			if g[i].peer != 0 && home(x.hashOf(&g[i]), len(s.halves)) <= first {
+			if g[i].peer != 0 && home(x.hashOf(&g[i])) <= first {
 				return n + i
 			}
 		}

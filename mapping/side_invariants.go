@@ -26,14 +26,14 @@ func (x *side) check() error {
 			if x.door(h).seg != s {
 				fail("the directory leads a hash to another segment")
 			}
-			for at := home(h, len(s.halves)); at < i&^(groupSlots-1); at += groupSlots {
+			for at := home(h); at < i&^(groupSlots-1); at += groupSlots {
 				if !(*group)(s.halves[at:]).full() {
 					fail("a search for slot %d ends at slot %d", i, at)
 				}
 			}
 		}
-		if n != s.used || n > full(s.groups()) {
-			fail("a segment of %d groups holds %d halves and counts %d", s.groups(), n, s.used)
+		if n != s.used || n > segmentFull {
+			fail("a segment holds %d halves and counts %d", n, s.used)
 		}
 		total += int(n)
 		for i := range x.dir {
