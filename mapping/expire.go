@@ -47,6 +47,9 @@ func (t *Table) scan(s *segment, all bool, now Tick, w *Sweep) {
 		removals := s.removals
 		next := at + hintSpan
 		for i, due := range s.due {
+			if i%scanWindow == 0 {
+				t.foresee(s, i, all, at)
+			}
 			if !all && due.after(at) {
 				if next.after(due) {
 					next = due

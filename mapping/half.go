@@ -40,6 +40,7 @@ const (
 	flagMapping = 1 << 9 // the half holds a mapping
 	flagCrowd   = 1 << 8 // of an anchor: it has an entry in the side's crowds
 	stateMask   = 0xff
+	spaceMask   = 3 << spaceShift
 	whatMask    = 0xf000          // kind and space
 	scopeMask   = 3 << scopeShift // how much of the remote endpoint the mapping depends on
 	endMask     = ^uint64(0xffff) // the endpoint in any of the words

@@ -146,6 +146,9 @@ func (t *Table) CloseInbound(space portblock.Space, external Endpoint, class uin
 
 // end removes a session, with its mapping when that has no other use.
 func (t *Table) end(p spot, now Tick) Ended {
+	if e, ok := t.endLast(p); ok {
+		return e
+	}
 	r := p.half()
 	e := Ended{Session: r.session(), Block: p.seg.blocks[p.slot]}
 	scope := t.scopeOf(p)

@@ -71,12 +71,26 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 	w.Sessions, w.Mappings = w.Sessions[:0], w.Mappings[:0]
 	done = s.table.Expire(s.tick, sweepStep, w)
 	for i := range w.Sessions {
+		if i%fetchAhead == 0 {
+			s.fetchOwners(w.Sessions[i:min(i+fetchAhead, len(w.Sessions))])
+		}
 		e.sessionEnded(s, &w.Sessions[i])
 	}
 	for i := range w.Mappings {
 		e.mappingEnded(s, &w.Mappings[i])
 	}
 	return done
+}
+
+// fetchAhead is the number of sessions that ended whose subscribers are fetched together.
+const fetchAhead = 16
+
+// fetchOwners fetches the subscribers of sessions that ended. The caller holds mu.
+func (s *shard) fetchOwners(ended []mapping.Ended) {
+	for i := range ended {
+		b, _ := s.table.Block(ended[i].Block)
+		s.fetch(s.list.at(b.Owner))
+	}
 }
 
 // sessionEnded gives back what a removed session held: its place in the
