@@ -2,6 +2,7 @@ package natcore_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"net/netip"
@@ -349,7 +350,7 @@ func (w *twins) change() {
 func (w *twins) compare() {
 	a, b := w.each.Drain(nil), w.batched.Drain(nil)
 	if w.shards > 1 { // packets of different shards may change places
-		order := func(p, q natcore.Packet) int { return bytes.Compare(p.Bytes, q.Bytes) }
+		order := func(p, q natcore.Packet) int { return cmp.Or(bytes.Compare(p.Bytes, q.Bytes), cmp.Compare(p.Realm, q.Realm)) }
 		slices.SortFunc(a, order)
 		slices.SortFunc(b, order)
 	}
