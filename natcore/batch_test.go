@@ -350,7 +350,9 @@ func (w *twins) change() {
 func (w *twins) compare() {
 	a, b := w.each.Drain(nil), w.batched.Drain(nil)
 	if w.shards > 1 { // packets of different shards may change places
-		order := func(p, q natcore.Packet) int { return cmp.Or(bytes.Compare(p.Bytes, q.Bytes), cmp.Compare(p.Realm, q.Realm)) }
+		order := func(p, q natcore.Packet) int {
+			return cmp.Or(bytes.Compare(p.Bytes, q.Bytes), cmp.Compare(p.Realm, q.Realm))
+		}
 		slices.SortFunc(a, order)
 		slices.SortFunc(b, order)
 	}
