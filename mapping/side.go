@@ -33,7 +33,7 @@ type door struct {
 	seg    *segment
 }
 
-// segment holds up to 540 halves.
+// segment holds up to 561 halves.
 type segment struct {
 	halves *[segmentSlots]half
 	blocks []BlockID // one for each half, where the side keeps them
@@ -61,8 +61,8 @@ const (
 const (
 	// segmentSlots is a size that Go allocates without a rest and on the boundary of a group.
 	segmentSlots = 640
-	// segmentFull is the number of halves at which a segment has to grow: 87 % of the slots that hashes are at home in.
-	segmentFull = (segmentSlots - spill*groupSlots) * 87 / 100
+	// segmentFull is the number of halves at which a segment has to grow: 90 % of the slots that hashes are at home in.
+	segmentFull = (segmentSlots - spill*groupSlots) * 90 / 100
 )
 
 func newSide(key [24]byte, counts bool) side {

@@ -220,7 +220,7 @@ const recordStep = 16
 // nextRecords returns for how many blocks there is room when there is none for more than n.
 func nextRecords(n int) int {
 	if n < recordStep {
-		return max(2*n, 2)
+		return max(2*n, 1)
 	}
 	return n + recordStep
 }
