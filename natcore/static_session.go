@@ -25,7 +25,7 @@ type statics struct {
 	flows    *mapping.Flows
 	timeouts Timeouts // of flows
 	tick     mapping.Tick
-	now      time.Time // the latest seen
+	now      time.Time // that of tick
 	recorded bool      // sessions are: Events.Sessions
 	sources  sources
 	permits  map[permitKey]uint32
@@ -73,7 +73,7 @@ type affine struct {
 const maxAffinity = 1 << 16
 
 func (st *statics) init(cfg *Config, seed [32]byte, keys [2]uint64, now time.Time) {
-	st.flows = mapping.NewFlows(mapping.Timeouts{}, 0, now)
+	st.flows, st.now = mapping.NewFlows(mapping.Timeouts{}, 0, now), now
 	st.setTimeouts(&cfg.Timeouts, cfg.RefreshInbound, false)
 	st.sources.init(seed)
 	st.permits, st.affinity = map[permitKey]uint32{}, map[affinityKey]affine{}
@@ -85,10 +85,9 @@ func (st *statics) init(cfg *Config, seed [32]byte, keys [2]uint64, now time.Tim
 
 // advance sets the clock. The caller holds mu.
 func (st *statics) advance(now time.Time) mapping.Tick {
-	if now.After(st.now) {
-		st.now = now
+	if tick := st.flows.Advance(now); tick != st.tick {
+		st.tick, st.now = tick, now
 	}
-	st.tick = st.flows.Advance(now)
 	return st.tick
 }
 
