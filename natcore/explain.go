@@ -17,7 +17,10 @@ type Question struct {
 	// identifier, and the remote one does not count.
 	Realm            Realm
 	Internal, Remote netip.AddrPort
-	// Protocol is 6 (TCP), 17 (UDP) or 1 (ICMP).
+	// External asks about a session that Remote begins, from outside: the external endpoint that it goes to. Realm and Internal do not count then. For ICMP
+	// its port is the identifier. The zero AddrPort asks about one that Internal begins.
+	External netip.AddrPort
+	// Protocol is 6 (TCP), 17 (UDP), 136 (UDP-Lite) or 1 (ICMP).
 	Protocol uint8
 }
 
@@ -38,6 +41,8 @@ type Explanation struct {
 	// External is the endpoint of the session's mapping where there is one, else the subscriber's external address with port 0; it is not
 	// valid for who has none.
 	External netip.AddrPort
+	// Internal is the internal endpoint that a session from outside leads to, of several servers the one that would get it.
+	Internal netip.AddrPort
 	// Limits are all that bound the session, outermost first, with what is in use. The first one that is full refuses; where
 	// PoolConfig.Overload is set, those of ports and blocks do not, as long as one of the ports in use can be shared.
 	Limits []Limit
@@ -72,6 +77,10 @@ var advice = [reasons]string{
 	ReasonMalformed:          "ask for IPv4 endpoints and protocol 6, 17 or 1",
 	ReasonNoRule:             "add a rule that covers the internal and the remote address",
 	ReasonRuleDrop:           "change the rule that refuses this traffic",
+	ReasonNotExternal:        "nothing: the address is of no pool and of no static mapping",
+	ReasonNoMapping:          "nobody has the external endpoint: the internal host has to send first, or a static mapping to lead there",
+	ReasonFiltered:           "the mapping's filtering or Remotes keeps the remote endpoint out: the internal host has to send to it first, or change these",
+	ReasonNoSession:          "nothing: the destination stands for a remote end whose session is over",
 	ReasonSpoofed:            "nothing: the internal address is one of the pools'",
 	ReasonAddressesExhausted: "add addresses to the pool, raise SubscribersPerAddress, or lower MaxBlocks so that more subscribers share an address",
 	ReasonBlocksExhausted:    "the subscriber stays on its address (paired pooling): add addresses to the pool for new ones, lower MaxBlocks or SubscribersPerAddress; Holders says who has the blocks",
@@ -93,7 +102,11 @@ var advice = [reasons]string{
 // ends, and its answer is that of one moment.
 func (e *Engine) Explain(q Question, now time.Time) Explanation {
 	x := explanation{e: e, q: q}
-	x.Reason = x.look(now)
+	if q.External.IsValid() {
+		x.Reason = x.arrival(now)
+	} else {
+		x.Reason = x.look(now)
+	}
 	x.Advice = advice[x.Reason]
 	if x.Reason == ReasonBlocksExhausted && x.External.IsValid() {
 		x.Holders = e.holders(x.External.Addr())
@@ -379,8 +392,8 @@ func (x *explanation) block(p *pool, lease alloc.Lease, want portblock.Want, now
 	if at, ok := a.NextFree(); ok {
 		x.RetryAfter = max(at.Sub(now), 0)
 	}
-	if x.sub != nil && x.sub.holding.Resting(x.space, now) > 0 {
-		return ReasonPortsResting
+	if x.sub != nil && x.sub.holding.Resting(x.space, now) > 0 && p.layout.Config().Resting == portblock.RestOldest {
+		return ReasonNone // what rests serves where no block is to be had
 	}
 	return ReasonBlocksExhausted
 }

@@ -137,3 +137,63 @@ func TestExplainIsRight(t *testing.T) {
 		require.NoError(t, n.CheckInvariants())
 	})
 }
+
+// TestExplainInbound: who asks about a session from outside is told where it would go, what keeps it out, and what bounds it, for static and dynamic endpoints.
+func TestExplainInbound(t *testing.T) {
+	n := newNAT(t, quotas(natcore.Quotas{Subscriber: natcore.Quota{InboundSessions: 2, InboundRate: natcore.Rate{PerSecond: 50}}}), withStatic(
+		natcore.Static{Name: "web", Protocol: 6, External: ip("192.0.2.9"), ExternalPort: 80, Internal: hostA, InternalPort: 8080, MaxSessions: 9, Remotes: []netip.Prefix{prefix("198.18.0.0/15")}},
+		natcore.Static{Name: "strict", External: ip("192.0.2.8"), Internal: hostB, Filtering: natcore.AddressDependent},
+		natcore.Static{Name: "lb", Protocol: 17, External: ip("192.0.2.7"), ExternalPort: 53, Servers: servers(1, 2, 3), Affinity: time.Hour},
+	), func(c *natcore.Config) { c.Pools[0].Filtering = natcore.AddressDependent })
+	ask := func(protocol uint8, from netip.AddrPort, to string) natcore.Explanation {
+		return n.Explain(natcore.Question{External: at(to), Remote: from, Protocol: protocol}, n.now)
+	}
+	a := ask(6, client(1, 4000), "192.0.2.9:80")
+	require.Equal(t, []any{natcore.ReasonNone, "", "web", at("10.0.0.2:8080"), at("192.0.2.9:80")}, []any{a.Reason, a.Advice, a.Static, a.Internal, a.External})
+	require.Contains(t, a.Limits, natcore.Limit{Name: "the quota of 10.0.0.2, InboundSessions", Max: 2})
+	require.Contains(t, a.Limits, natcore.Limit{Name: "the quota of 10.0.0.2, InboundRate", Max: 50})
+	require.Contains(t, a.Limits, natcore.Limit{Name: `MaxSessions of static mapping "web"`, Max: 9})
+	for i := range 2 {
+		n.comes(t, tcp, client(i, 4000), at("192.0.2.9:80"), synFlags)
+	}
+	require.Equal(t, natcore.ReasonNone, ask(6, client(1, 4000), "192.0.2.9:80").Reason, "the session is there")
+	a = ask(6, client(2, 4000), "192.0.2.9:80")
+	require.Equal(t, natcore.ReasonSessionLimit, a.Reason)
+	for _, l := range a.Limits {
+		require.Equal(t, l.Name == "the quota of 10.0.0.2, InboundSessions", l.Full(), l)
+	}
+	for _, v := range []struct {
+		protocol uint8
+		from     netip.AddrPort
+		to       string
+		why      natcore.Reason
+	}{
+		{6, s1p1, "192.0.2.9:80", natcore.ReasonFiltered},
+		{6, client(1, 4000), "192.0.2.9:81", natcore.ReasonNoMapping},
+		{17, s1p1, "192.0.2.8:5", natcore.ReasonFiltered},
+		{17, s1p1, "192.0.2.200:5", natcore.ReasonNotExternal},
+		{17, s1p1, "203.0.113.5:5000", natcore.ReasonNoMapping},
+		{17, at("203.0.113.5:1"), "192.0.2.9:80", natcore.ReasonSpoofed},
+		{99, s1p1, "192.0.2.9:80", natcore.ReasonMalformed},
+	} {
+		a := ask(v.protocol, v.from, v.to)
+		require.Equal(t, v.why, a.Reason, "%v", v)
+		require.NotEmpty(t, a.Advice, "%v", v)
+	}
+	n.leaves(t, 0, udp, endpoint(hostB, 5), s1p2, synFlags)
+	n.leaves(t, 0, icmp, endpoint(hostB, 9), s1p2, synFlags)
+	require.Equal(t, at("10.0.0.3:5"), ask(17, s1p1, "192.0.2.8:5").Internal, "it has written to that address")
+	require.Equal(t, at("10.0.0.3:9"), ask(1, s1p1, "192.0.2.8:9").Internal)
+	a = ask(17, client(7, 1), "192.0.2.7:53")
+	require.Equal(t, n.comes(t, udp, client(7, 1), at("192.0.2.7:53"), synFlags).dst, a.Internal)
+
+	e := n.out(t, udp, endpoint(host(7), 700), s1p1)
+	a = ask(17, s1p2, e.String())
+	require.Equal(t, []any{natcore.ReasonNone, "cgn", endpoint(host(7), 700)}, []any{a.Reason, a.Pool, a.Internal})
+	require.Equal(t, natcore.ReasonFiltered, ask(17, s2p1, e.String()).Reason)
+	n.wait(time.Hour)
+	require.Equal(t, natcore.ReasonNoMapping, ask(17, s1p1, e.String()).Reason)
+	n.Stop()
+	require.Equal(t, natcore.ReasonStopped, ask(17, s1p1, e.String()).Reason)
+	check(t, n)
+}

@@ -205,7 +205,11 @@ func TestSnapshotGoesOn(t *testing.T) {
 		}
 		tell := func(all []logging.Record) (lines []string) {
 			for _, r := range all {
-				if r.Kind != logging.BlockInterim && r.Kind != logging.QuotaExceeded { // limits on rates of events begin anew
+				switch r.Kind {
+				case logging.BlockInterim: // told again
+				case logging.QuotaExceeded, logging.AddressesExhausted, logging.PortsExhausted, logging.ThresholdHigh, logging.ThresholdLow:
+					// Limits on rates of events begin anew.
+				default:
 					lines = append(lines, fmt.Sprint(r))
 				}
 			}

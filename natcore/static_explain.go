@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/mapping"
+	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -17,7 +18,7 @@ func (x *explanation) static(m *rule, space portblock.Space, internal, remote ma
 		return 0, false
 	}
 	in := mapping.Header{Src: internal.Addr, SrcPort: internal.Port, Dst: remote.Addr, DstPort: remote.Port, Realm: uint16(x.q.Realm), Proto: x.q.Protocol}
-	out, known := e.statics.peek(in, e.advance(now))
+	out, known := x.session(in, now)
 	if !known {
 		if within(index.guests[in.Realm], uint64(in.Dst)) {
 			return ReasonNoSession, true
@@ -31,9 +32,6 @@ func (x *explanation) static(m *rule, space portblock.Space, internal, remote ma
 		if out == in { // nothing is translated: no session
 			return ReasonNone, true
 		}
-	}
-	if x.Static == "" {
-		x.Static = e.statics.nameOf(in)
 	}
 	if out.External {
 		x.External = netip.AddrPortFrom(mapping.Addr4(out.Src), out.SrcPort)
@@ -131,19 +129,119 @@ func (x *explanation) inbound(now time.Time) Reason {
 	return first(all...)
 }
 
-// nameOf returns the name of what has the session of a packet, or nothing.
-func (st *statics) nameOf(in mapping.Header) string {
+// session looks for the session of a packet, and notes whose it is. One whose time is over ends, as it would for the packet.
+func (x *explanation) session(in mapping.Header, now time.Time) (out mapping.Header, known bool) {
+	st := &x.e.statics
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	_, owner, ok := st.flows.Peek(in, st.tick)
-	if !ok {
-		return ""
+	tick := st.advance(x.e.advance(now))
+	st.closeOver(in, tick)
+	out, owner, known := st.flows.Peek(in, tick)
+	if s := st.owners[owner]; known && s != nil {
+		x.Static = s.cfg.Name
+	} else if p := st.peers[owner]; known && p != nil {
+		x.Static = p.cfg.Name
 	}
-	if s := st.owners[owner]; s != nil {
-		return s.cfg.Name
+	return out, known
+}
+
+// arrival looks at a session that a remote end begins: with a static endpoint, or by the mapping of an internal host, where no limit is met before the
+// host answers.
+func (x *explanation) arrival(now time.Time) Reason {
+	e := x.e
+	req := MapRequest{Internal: x.q.External, Protocol: x.q.Protocol, Lifetime: time.Second}
+	space, external, rule := req.parse()
+	from, ok := mapping.EndpointOf(x.q.Remote)
+	if rule != "" || !ok {
+		return ReasonMalformed
 	}
-	if p := st.peers[owner]; p != nil {
-		return p.cfg.Name
+	c := e.call(now)
+	defer c.unlock()
+	if e.stopped.Load() {
+		return ReasonStopped
 	}
-	return ""
+	if c.own(from.Addr) {
+		return ReasonSpoofed
+	}
+	x.External = x.q.External
+	in := mapping.Header{Src: from.Addr, SrcPort: from.Port, Dst: external.Addr, DstPort: external.Port, Proto: x.q.Protocol, External: true}
+	if space == portblock.ICMP {
+		in.SrcPort, in.DstPort = external.Port, 0
+	}
+	if c.static != nil {
+		if out, known := x.session(in, now); known {
+			x.arrives(out)
+			_ = x.staticLimits(space, mapping.Flow{In: in, Out: out}, now)
+			return ReasonNone
+		}
+		list, port := listOf(in.Proto, external.Port)
+		if s, _ := findStatic(c.static.external, uint64(in.Dst), list, port); s != nil {
+			return x.staticArrival(s, space, in, now)
+		}
+		if _, _, pooled := e.external.find(in.Dst); !pooled && c.static.owns(in.Dst) {
+			return ReasonNoMapping
+		}
+	}
+	remote := remoteOf(space, from.Addr, from.Port)
+	s, class, pool, why := c.holder(external, remote)
+	if why != ReasonNone {
+		return why
+	}
+	p := e.pools[pool]
+	x.Pool = p.cfg.Name
+	if w, known := s.table.Peek(space, external, class, remote); known {
+		old, over := s.table.CloseOver(w.Realm, space, w.Internal, remote, s.tick)
+		if !over {
+			x.Internal = w.Internal.AddrPort()
+			return ReasonNone
+		}
+		e.sessionEnded(s, &old) // as a packet would
+	}
+	internal, _, held := e.holderOf(s, p, class, space, external, remote)
+	switch {
+	case !held:
+		return ReasonNoMapping
+	case !p.admits(s.table, space, external, remote, class):
+		return ReasonFiltered
+	}
+	x.Internal = internal.AddrPort()
+	return ReasonNone
+}
+
+// arrives notes where a session from outside leads to.
+func (x *explanation) arrives(out mapping.Header) {
+	to := mapping.Endpoint{Addr: out.Dst, Port: out.DstPort}
+	if out.Proto == rewrite.ProtoICMP {
+		to.Port = out.SrcPort
+	}
+	x.Internal = to.AddrPort()
+}
+
+// staticArrival looks at a session that a remote end begins with a static endpoint.
+func (x *explanation) staticArrival(s *static, space portblock.Space, in mapping.Header, now time.Time) Reason {
+	e := x.e
+	x.Static = s.cfg.Name
+	switch {
+	case !s.serves(in.Src):
+		return ReasonFiltered
+	case s.identity:
+		x.Internal = x.q.External
+		return ReasonNone
+	case s.cfg.Filtering != EndpointIndependent && !e.statics.permitted(s, &in):
+		return ReasonFiltered
+	}
+	var to mapping.Endpoint
+	if len(s.servers) > 0 {
+		to = e.statics.wouldChoose(s, &in, now)
+	}
+	out := s.inward(in, to)
+	x.arrives(out)
+	why := x.staticLimits(space, mapping.Flow{In: in, Out: out}, now)
+	e.statics.mu.Lock()
+	begun := 0
+	if live := e.statics.owners[s.id]; live != nil {
+		begun = live.sessions
+	}
+	e.statics.mu.Unlock()
+	return first(why, x.bound(fmt.Sprintf("MaxSessions of static mapping %q", s.cfg.Name), int64(begun), s.cfg.MaxSessions, 0, true, ReasonSessionLimit))
 }

@@ -225,6 +225,16 @@ func TestStaticRefusalsGiveTokensBack(t *testing.T) {
 	check(t, n)
 }
 
+// explained holds what Explain has told against what became of the packet. What hairpins meets more than Explain looks at.
+func explained(t failer, told natcore.Explanation, m moved, whole bool) {
+	switch {
+	case m.why == natcore.ReasonConflict || m.why == natcore.ReasonSourcesExhausted:
+	case whole || m.verdict != natcore.Drop:
+		require.Equal(t, m.why, told.Reason, "%v", told.Limits)
+		require.Equal(t, m.why == natcore.ReasonNone, told.Advice == "")
+	}
+}
+
 // usage is what a host has, counted by hand.
 type usage struct{ own, inbound int }
 
@@ -342,12 +352,23 @@ func TestStaticQuotaProperty(t *testing.T) {
 				last = natcore.Realm(rapid.IntRange(0, 1).Draw(t, "realm"))
 				dst := rapid.SampledFrom([]netip.AddrPort{s1p1, s2p1, at("172.16.0.3:80"), at("172.16.0.4:80"), at("192.0.2.9:4000"), at("203.0.113.5:80")}).Draw(t, "to")
 				steps = map[bool]int{false: 1, true: 2}[n.External(dst.Addr())]
-				sent(t, n.leaves(t, last, kinds.Draw(t, "kind"), host.Draw(t, "src"), dst, synFlags))
+				k, src := kinds.Draw(t, "kind"), host.Draw(t, "src")
+				told := n.Explain(natcore.Question{Realm: last, Internal: src, Remote: dst, Protocol: k.proto()}, n.now)
+				m := n.leaves(t, last, k, src, dst, synFlags)
+				explained(t, told, m, steps == 1)
+				sent(t, m)
 			},
 			"in": func(t *rapid.T) {
 				steps = 1
 				dst := rapid.SampledFrom([]netip.AddrPort{at("192.0.2.9:4000"), at("192.0.2.9:4001"), at("203.0.113.5:80")}).Draw(t, "to")
-				sent(t, n.comes(t, kinds.Draw(t, "kind"), client(rapid.IntRange(0, 9).Draw(t, "client"), 80), dst, synFlags))
+				k, src := kinds.Draw(t, "kind"), client(rapid.IntRange(0, 9).Draw(t, "client"), 80)
+				told := n.Explain(natcore.Question{External: dst, Remote: src, Protocol: k.proto()}, n.now)
+				m := n.comes(t, k, src, dst, synFlags)
+				explained(t, told, m, true)
+				if m.verdict == natcore.Forward {
+					require.Equal(t, m.dst, told.Internal)
+				}
+				sent(t, m)
 			},
 			"gre": func(t *rapid.T) {
 				steps = 1

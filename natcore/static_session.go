@@ -298,27 +298,45 @@ func spaceOfProto(proto uint8) (portblock.Space, bool) {
 
 // choose returns the server of a new session: by rendezvous hashing with weights, or the one that the client had.
 func (st *statics) choose(s *static, in *mapping.Header, now time.Time) mapping.Endpoint {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	to := st.chosen(s, in, now)
+	if s.cfg.Affinity == 0 {
+		return to
+	}
+	key := affinityKey{s.client(in), s.id}
+	if _, known := st.affinity[key]; known || len(st.affinity) < maxAffinity {
+		st.affinity[key] = affine{to, st.tick + mapping.Tick(s.cfg.Affinity/time.Millisecond)}
+	}
+	return to
+}
+
+// wouldChoose is choose for who only asks.
+func (st *statics) wouldChoose(s *static, in *mapping.Header, now time.Time) mapping.Endpoint {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.chosen(s, in, now)
+}
+
+// client returns what decides which server a client gets.
+func (s *static) client(in *mapping.Header) mapping.Endpoint {
 	client := mapping.Endpoint{Addr: in.Src}
 	if s.cfg.Balance == BySession {
 		client.Port = in.SrcPort
 	}
-	who := uint64(client.Addr)<<16 | uint64(client.Port)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if s.cfg.Affinity == 0 {
-		return st.rendezvous(s, who)
+	return client
+}
+
+// chosen returns the server that a client has, or else gets. The caller holds mu.
+func (st *statics) chosen(s *static, in *mapping.Header, now time.Time) mapping.Endpoint {
+	client := s.client(in)
+	if s.cfg.Affinity > 0 {
+		tick := st.advance(now)
+		if had, known := st.affinity[affinityKey{client, s.id}]; known && int32(tick-had.until) < 0 && s.has(had.to) {
+			return had.to
+		}
 	}
-	tick := st.advance(now)
-	key := affinityKey{client, s.id}
-	had, known := st.affinity[key]
-	if !known || int32(tick-had.until) >= 0 || !s.has(had.to) {
-		had.to = st.rendezvous(s, who)
-	}
-	had.until = tick + mapping.Tick(s.cfg.Affinity/time.Millisecond)
-	if known || len(st.affinity) < maxAffinity {
-		st.affinity[key] = had
-	}
-	return had.to
+	return st.rendezvous(s, uint64(client.Addr)<<16|uint64(client.Port))
 }
 
 func (s *static) has(to mapping.Endpoint) bool {
