@@ -6,19 +6,17 @@ import "github.com/blocknat/blocknat/portblock"
 func (t *Table) Vacant(l *Lookup) bool { return t.out.find(l.hash, l.near, l.what, whatMask) == nil }
 
 // AddFirst enters the mapping that a new flow needs and its session, where the internal endpoint has nothing yet and
-// the external one neither: what AddMapping and Open do, in one step, with one search on each side. The look-up
-// is that of the flow by LookOutbound. It returns false, and changes nothing, when either endpoint has a mapping, or the block is
-// another one's: then AddMapping tells more.
-func (t *Table) AddFirst(l *Lookup, m *Mapping, idle uint8, seg *Segment, now Tick) bool {
+// the external one neither: what AddMapping and Open do, in one step, with one search on each side. The look-ups
+// are those of the flow by LookOutbound and LookInbound. It returns false, and changes nothing, when either endpoint has a mapping, or the
+// block is another one's: then AddMapping tells more.
+func (t *Table) AddFirst(l, back *Lookup, m *Mapping, idle uint8, seg *Segment, now Tick) bool {
 	if !t.belongs(m) {
 		return false
 	}
 	peer := l.remote | what(anchor, m.Space) | uint64(m.Scope.On)<<scopeShift | flagMapping
 	out := half{near: l.near, peer: peer, far: m.External.pack() | uint64(m.Scope.Pool)<<poolShift | uint64(idle&idleMask), seen: now}
-	in := half{near: nearExternal(m.External, m.Scope.Class), peer: peer, far: l.near, seen: now}
+	in := half{near: back.near, peer: peer, far: l.near, seen: now}
 	begin(&out, &in, seg)
-	there := t.in.hash.sum(in.near, l.what)
-	t.in.prefetch(there)
 	if t.sharing(m.Space) && t.others(in.near, m.Space) {
 		return false
 	}
@@ -26,7 +24,7 @@ func (t *Table) AddFirst(l *Lookup, m *Mapping, idle uint8, seg *Segment, now Ti
 	if !entered {
 		return false
 	}
-	if _, entered = t.in.claim(there, &in, whatMask); !entered {
+	if _, entered = t.in.claim(back.hash, &in, whatMask); !entered {
 		t.out.remove(p)
 		return false
 	}

@@ -256,11 +256,12 @@ func TestTableAgainstModel(t *testing.T) {
 					w.realm = 1 - w.realm
 					m.Block, free = blockOf(w), false
 				}
-				var l Lookup
+				var l, back Lookup
 				table.LookOutbound(&l, k.realm, k.space, k.internal, r)
+				table.LookInbound(&back, k.space, e, k.scope.Class, r)
 				require.Equal(t, vacant, table.Vacant(&l))
 				seg := Segment{Seq: 100, Flags: rapid.SampledFrom([]uint8{FlagSYN, FlagACK}).Draw(t, "flags")}
-				require.Equal(t, vacant && free, table.AddFirst(&l, &m, class, &seg, tick()), "AddFirst %v -> %v", k, e)
+				require.Equal(t, vacant && free, table.AddFirst(&l, &back, &m, class, &seg, tick()), "AddFirst %v -> %v", k, e)
 				if vacant && free {
 					if permits {
 						table.Permit(k.space, e, r.Addr, 3)

@@ -17,10 +17,13 @@ func (c *call) first(s *shard, o *opening) (external mapping.Endpoint, opened bo
 	}
 	sub := s.sub(o.key)
 	external = mapping.Endpoint{Addr: sub.external, Port: t.port}
+	var back mapping.Lookup
+	s.table.LookInbound(&back, o.space, external, o.scope.Class, o.remote)
+	s.table.PrefetchInbound(&back) // while the session is counted
 	m := mapping.Mapping{Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Scope: o.scope, Block: t.block}
 	if why = e.admit(s, sub, o); why == ReasonNone {
 		idle := e.timeouts.Load().class(o.space, o.remote)
-		if s.table.AddFirst(&o.look, &m, idle, &o.seg, s.tick) {
+		if s.table.AddFirst(&o.look, &back, &m, idle, &o.seg, s.tick) {
 			sub.took(o.space, t.port, o.scope)
 			s.counts.mappings++
 			s.uses[o.key.pool].mappings++
