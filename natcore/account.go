@@ -388,6 +388,9 @@ func (s *shard) forget(a *account) {
 // is held. A subscriber that does not exist yet has no account, and as yet nothing that could be too much.
 func (e *Engine) mayOpen(s *shard, o *opening) Reason {
 	sub := s.sub(o.key)
+	if sub != nil {
+		s.fetch(sub)
+	}
 	if sub != nil && sub.sessions >= e.cfg.Limits.SessionsPerSubscriber || e.sessions.Load() >= int64(e.cfg.Limits.Sessions) {
 		return ReasonSessionLimit
 	}

@@ -54,15 +54,24 @@ func (r *registry) all() iter.Seq[*subscriber] {
 	}
 }
 
-// sub returns a subscriber, or nil. A packet asks several times for the same one. The caller holds mu.
+// recentSubscribers is the number of subscribers that a shard finds without its map: a packet asks several times for the same one, and
+// hosts open sessions in bursts.
+const recentSubscribers = 256
+
+// recentAt returns the place for a subscriber among the recent ones.
+func (s *shard) recentAt(key subscriberKey) **subscriber {
+	return &s.recent[key.addr*0x9e3779b1>>24]
+}
+
+// sub returns a subscriber, or nil. The caller holds mu.
 func (s *shard) sub(key subscriberKey) *subscriber {
-	if s.latest != nil && s.latest.key == key {
-		return s.latest
+	recent := s.recentAt(key)
+	if sub := *recent; sub != nil && sub.key == key {
+		return sub
 	}
 	sub := s.subs[key]
 	if sub != nil {
-		s.latest = sub
-		s.fetch(sub)
+		*recent = sub
 	}
 	return sub
 }
@@ -88,8 +97,8 @@ func (s *shard) enter(sub *subscriber, a *account) {
 // leave removes a subscriber that holds nothing. The caller holds mu.
 func (s *shard) leave(sub *subscriber) {
 	delete(s.subs, sub.key)
-	if s.latest == sub {
-		s.latest = nil
+	if recent := s.recentAt(sub.key); *recent == sub {
+		*recent = nil
 	}
 	s.list.remove(sub)
 	sub.account.subscribers--
