@@ -71,7 +71,7 @@ func (t *Table) Taken(space portblock.Space, external Endpoint, class uint16) bo
 }
 
 // Fits reports whether an external port can have a mapping of a scope: it has none, or others which all depend on the remote
-// endpoint as this one does, and on other ones (port overloading, RFC 4787 section 4.1).
+// endpoint as this one does, and on other ones (port overloading, RFC 4787 section 4.2.1; RFC 7857 section 3).
 func (t *Table) Fits(space portblock.Space, external Endpoint, scope Scope) bool {
 	near := nearExternal(external, scope.Class)
 	if t.sharing(space) && t.others(near, space) {

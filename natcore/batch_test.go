@@ -95,6 +95,7 @@ func (w *twins) configOf(mode int) natcore.Config {
 			{Name: "address", Realm: 1, External: ip("203.0.113.9"), Internal: ip("10.0.0.7"), Filtering: p.Filtering},
 		}
 	}
+	p.Overload = p.Mapping != natcore.EndpointIndependent && w.one(2)
 	return cfg
 }
 

@@ -6,7 +6,7 @@
 //
 // TCP, UDP, UDP-Lite and ICMP queries, both directions, with endpoint-independent, address-dependent or
 // address-and-port-dependent mapping and, apart from it, filtering (RFC 4787, RFC 5382, RFC 5508); paired pooling
-// (RFC 6888 REQ-2); port blocks, so that one record covers a block of ports (RFC 7768), or deterministic ports, which
+// (RFC 6888 REQ-2); ports that mappings share which depend on the remote endpoint, by choice (RFC 7857 section 3); port blocks, so that one record covers a block of ports (RFC 7768), or deterministic ports, which
 // need none (RFC 7422), or both; hairpinning; ICMP errors
 // in both directions; fragments in any order; explicit mappings; rules that choose pools, exempt or refuse; several realms
 // with the same internal addresses; classes of remotes as port spaces of their own.
@@ -84,6 +84,7 @@
 //	quota: protocol, subscriber, rate             realm: protocol, all, rate
 //	realm: protocol, all, rate                    map's ports, blocks at hand, else a block:
 //	                                              Blocks.MaxBlocks, quota, realm, pool
+//	                                              else, with PoolConfig.Overload, a port in use
 //
 //	new session of what is static, of who begins it    and with whom others begin it
 //	Limits.SessionsPerSubscriber                       Limits.InboundPerSubscriber
@@ -97,7 +98,8 @@
 // # Invariants
 //
 //   - Nothing dynamic holds a static external port, nor a port whose answers a session without ports would get.
-//   - An external endpoint belongs to at most one internal endpoint at a time (in each class of remotes), and rests for
+//   - An external endpoint belongs to at most one internal endpoint at a time (in each class of remotes, and with
+//     PoolConfig.Overload towards each remote endpoint that a mapping serves; to one subscriber even then), and rests for
 //     its hold-down, its block for its guard time, before it belongs to another.
 //   - No port is used before the record of its block is accepted by the log; a release that the log refuses
 //     leaves the block with its subscriber until the record is accepted. (LogPolicy CountLoss counts instead.)

@@ -81,7 +81,7 @@ func TestExplain(t *testing.T) {
 func TestExplainIsRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		few := func(name string) int { return rapid.SampledFrom([]int{0, 0, 1, 3, 8, 20}).Draw(t, name) }
-		mode := rapid.SampledFrom([]string{"blocks", "one each", "map"}).Draw(t, "mode")
+		mode := rapid.SampledFrom([]string{"blocks", "one each", "map", "overload"}).Draw(t, "mode")
 		n := newNAT(t, func(c *natcore.Config) {
 			c.Quotas = natcore.Quotas{
 				Reserved: []natcore.Traffic{{RemotePort: 53}},
@@ -102,6 +102,8 @@ func TestExplainIsRight(t *testing.T) {
 			switch mode {
 			case "one each":
 				p.SubscribersPerAddress = 1
+			case "overload":
+				p.Mapping, p.Overload = natcore.AddressAndPortDependent, true
 			case "map":
 				m, err := deterministic.New(deterministic.Config{
 					Internal: deterministic.Spans("10.0.0.2-10.0.0.4"), External: deterministic.Spans("203.0.113.5"),

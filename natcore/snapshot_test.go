@@ -75,8 +75,8 @@ func saved(t failer, mode string, filtering natcore.Behaviour, shards int) natco
 	switch mode {
 	case "classes":
 		p.Remotes = flowmask.MustParseMask("0.0.0.4,2", "flow:dst-ip,dst-port")
-	case "dependent":
-		p.Mapping = natcore.AddressAndPortDependent
+	case "dependent", "overload":
+		p.Mapping, p.Overload = natcore.AddressAndPortDependent, mode == "overload"
 	case "map":
 		m, err := deterministic.New(deterministic.Config{
 			Internal: deterministic.Spans("10.0.0.2-10.0.0.9"), External: deterministic.Spans("203.0.113.5-203.0.113.6"),
@@ -95,7 +95,7 @@ func saved(t failer, mode string, filtering natcore.Behaviour, shards int) natco
 // Rows: 6888-08e.
 func TestSnapshotGoesOn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		mode := rapid.SampledFrom([]string{"blocks", "classes", "dependent"}).Draw(t, "mode")
+		mode := rapid.SampledFrom([]string{"blocks", "classes", "dependent", "overload"}).Draw(t, "mode")
 		cfg := saved(t, mode, natcore.Behaviour(rapid.IntRange(0, 2).Draw(t, "filtering")), rapid.SampledFrom([]int{1, 4}).Draw(t, "shards"))
 		a := &nat{log: logging.NewMemory(0), now: began}
 		cfg.Log = a.log
