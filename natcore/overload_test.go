@@ -203,6 +203,67 @@ func TestOverloadWhereElseRefused(t *testing.T) {
 	n.out(t, udp, endpoint(hostA, 50003), s2p1)
 	require.Equal(t, natcore.ReasonSessionLimit, n.refusal(t, 0, udp, endpoint(hostA, 50004), s2p1))
 	check(t, n)
+	// So it is where the limit of ports refuses first.
+	for _, q := range []natcore.Quotas{
+		{Subscriber: natcore.Quota{Ports: 5, MappingRate: natcore.Rate{PerSecond: 7}}},
+		{Subscriber: natcore.Quota{Ports: 5}, Realms: map[natcore.Realm]natcore.Quota{0: {MappingRate: natcore.Rate{PerSecond: 7}}}},
+	} {
+		n = newNAT(t, overloading, quotas(q))
+		for i := range 7 {
+			n.out(t, udp, endpoint(hostA, 40000+i), remoteN(i/5))
+		}
+		a := n.Explain(natcore.Question{Internal: endpoint(hostA, 50000), Remote: s2p1, Protocol: 17}, n.now)
+		require.Equal(t, natcore.ReasonMappingRate, a.Reason)
+		require.Positive(t, a.RetryAfter)
+		require.Equal(t, natcore.ReasonMappingRate, n.refusal(t, 0, udp, endpoint(hostA, 50000), s2p1))
+		n.wait(a.RetryAfter)
+		n.out(t, udp, endpoint(hostA, 50000), s2p1)
+		require.Equal(t, natcore.ReasonMappingRate, n.refusal(t, 0, udp, endpoint(hostA, 50001), s2p1), "the one before counts")
+		check(t, n)
+	}
+}
+
+// TestOverloadFindsNewRoom: a port that is taken for one remote endpoint may serve another one at once, for which there was none before.
+func TestOverloadFindsNewRoom(t *testing.T) {
+	n := newNAT(t, overloading, quotas(natcore.Quotas{Subscriber: natcore.Quota{Ports: 2}}))
+	n.out(t, udp, endpoint(hostA, 1), s1p1)
+	n.out(t, udp, endpoint(hostA, 2), s1p1)
+	full := func() bool { return n.refusal(t, 0, udp, endpoint(hostA, 3), s1p1) == natcore.ReasonPortLimit }
+	require.True(t, full())
+	n.end(t, endpoint(hostA, 1))
+	e := n.out(t, udp, endpoint(hostA, 4), s2p1) // a port that was free
+	require.False(t, full(), "%v may serve server 1", e)
+	require.NoError(t, n.CheckInvariants())
+}
+
+// end ends the sessions of an internal endpoint.
+func (n *nat) end(t failer, internal netip.AddrPort) {
+	t.Helper()
+	var all []natcore.SessionInfo
+	for s := range n.Sessions() {
+		if s.Internal == internal {
+			all = append(all, s)
+		}
+	}
+	require.NotEmpty(t, all)
+	for _, s := range all {
+		require.True(t, n.EndSession(s, n.now))
+	}
+}
+
+// TestOverloadPortsBeforeTheirTime: where ports are taken before they have rested, one serves its new mapping whatever it has served before.
+func TestOverloadPortsBeforeTheirTime(t *testing.T) {
+	n := newNAT(t, overloading, func(c *natcore.Config) {
+		c.Pools[0].Mapping = natcore.AddressDependent
+		c.Pools[0].Blocks.Resting, c.Pools[0].Blocks.MaxBlocks = portblock.RestOldest, 1
+	})
+	holder := n.fill(t, udp)
+	e := n.out(t, udp, endpoint(hostA, 50000), s2p1)
+	n.end(t, endpoint(hostA, 50000)) // it rests towards server 2
+	n.end(t, holder[e])              // and then as a whole
+	require.Equal(t, e, n.out(t, udp, endpoint(hostA, 51000), s2p1))
+	require.True(t, n.passes(t, udp, s2p2, e, endpoint(hostA, 51000)), "filtering admits it, and the mapping serves server 2")
+	check(t, n)
 }
 
 // TestRFC6888_08_OverloadHoldDown: a port that still serves others rests for 120 s towards the remote endpoint of a mapping that has ended: it
