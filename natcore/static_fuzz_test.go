@@ -99,6 +99,8 @@ func FuzzStatics(f *testing.F) {
 		for range in.byte() % 3 {
 			cfg.Protocols = append(cfg.Protocols, in.byte())
 		}
+		cfg.Events = natcore.Events{Sessions: in.byte()%2 == 0}
+		cfg.Quotas = natcore.Quotas{Subscriber: natcore.Quota{Sessions: int(in.byte() % 8), InboundSessions: int(in.byte() % 8), InboundRate: natcore.Rate{PerSecond: 5}}, CountInbound: in.byte()%2 == 0}
 		with := cfg
 		with.Static = list
 		e, err := natcore.New(with, began)
@@ -125,6 +127,13 @@ func FuzzStatics(f *testing.F) {
 			e.Process([]natcore.Packet{p}, now)
 		}
 		require.NoError(t, e.CheckInvariants())
+		with = e.Config()
+		with.Static = e.Statics()
+		again, err := natcore.Restore(with, e.AppendSnapshot(nil), now)
+		require.NoError(t, err)
+		require.NoError(t, again.CheckInvariants())
+		require.Equal(t, e.Stats().StaticSessions, again.Stats().StaticSessions, "what is as it was carries on")
+		e = again
 		for _, s := range e.Statics() {
 			_ = e.SetServers(s.Name, s.Servers[:len(s.Servers)/2], now)
 			require.True(t, e.RemoveStatic(s.Name, now))

@@ -156,6 +156,35 @@ func TestB119_StaticProperty(t *testing.T) {
 					}
 				}
 			},
+			"restart": func(t *rapid.T) {
+				servers := map[netip.Addr]bool{} // of whom sessions go on
+				for _, s := range n.Statics() {
+					for _, v := range s.Servers {
+						servers[v.Internal.Addr()] = true
+					}
+				}
+				before := map[natcore.SessionInfo]bool{}
+				for s := range n.Sessions() {
+					s.LastSeen = time.UnixMilli(s.LastSeen.UnixMilli())
+					before[s] = true
+				}
+				cfg := n.Config()
+				cfg.Static = n.Statics()
+				var err error
+				n.Engine, err = natcore.Restore(cfg, n.AppendSnapshot(nil), n.now)
+				require.NoError(t, err)
+				for s := range n.Sessions() {
+					s.LastSeen = time.UnixMilli(s.LastSeen.UnixMilli())
+					require.True(t, before[s], "%v was not there", s)
+					delete(before, s)
+				}
+				for s := range before {
+					require.True(t, s.Static != "" && s.Inbound, "%v has not gone on", s)
+					for _, of := range cfg.Static {
+						require.False(t, of.Name == s.Static && (len(of.Servers) == 0 || servers[s.Internal.Addr()] && len(of.Servers) == 3), "%v has not gone on", s)
+					}
+				}
+			},
 			"wait": func(t *rapid.T) {
 				n.wait(time.Duration(rapid.SampledFrom([]int{1, 20, 31, 61, 250, 310}).Draw(t, "seconds")) * time.Second)
 				if rapid.Bool().Draw(t, "expire") {
