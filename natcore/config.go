@@ -129,7 +129,7 @@ type PoolConfig struct {
 	// own is to be had for them (port overloading: RFC 4787 REQ-3 forbids it, RFC 7857 section 3 allows it towards distinct
 	// destinations). It needs a Mapping that depends on the remote endpoint; ICMP identifiers are shared by remote address.
 	// Free ports and further blocks come first, as far as Blocks and Quotas allow, so that few flows share: what would be
-	// refused shares. Who wants fewer blocks and records sets Blocks.MaxBlocks lower, down to 1: each of n ports serves one mapping
+	// refused shares, a port that is drawn from those in use. Who wants fewer blocks and records sets Blocks.MaxBlocks lower, down to 1: each of n ports serves one mapping
 	// towards one remote endpoint, so a subscriber may have n of them towards each. Blocks have one owner all the same, and
 	// no port ever serves two subscribers. A port counts once in quotas; the port that a mapping leaves, while others share it, rests for the
 	// hold-down towards the remote endpoints that it served, and serves others meanwhile; nothing is

@@ -265,7 +265,9 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		}
 		return external, ReasonNone
 	}
-	if !t.shared {
+	if t.shared {
+		s.counts.shared++
+	} else {
 		sub.took(space, t.port, scope)
 	}
 	s.counts.mappings++

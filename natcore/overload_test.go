@@ -73,6 +73,7 @@ func TestRFC7857_06_OverloadCapacity(t *testing.T) {
 			st := n.Stats()
 			require.EqualValues(t, 16*remotes, st.Sessions)
 			require.EqualValues(t, 16*remotes, st.Mappings)
+			require.EqualValues(t, 16*remotes-16, st.MappingsShared)
 			for s := range n.Subscribers() {
 				require.Equal(t, 16, s.Ports[0]+s.Ports[1]+s.Ports[2])
 				require.Equal(t, 16*remotes, s.Sessions)
@@ -404,6 +405,35 @@ func TestOverloadUDPLite(t *testing.T) {
 	}
 	require.Equal(t, natcore.ReasonBlocksExhausted, n.refusal(t, 0, udp, endpoint(hostA, 51000), s2p1))
 	liteOut(51000, s2p1, natcore.Drop)
+	check(t, n)
+}
+
+// TestOverloadInClasses: where classes of remotes are port spaces of their own, a port is shared within each, by another host in each.
+func TestOverloadInClasses(t *testing.T) {
+	n := overlapping(t, func(c *natcore.Config) {
+		p := &c.Pools[0]
+		p.Mapping, p.Overload, p.Blocks.MaxBlocks, p.Blocks.Ports = natcore.AddressAndPortDependent, true, 1, portblock.RangeOf(1024, 1039)
+	})
+	owner := map[netip.AddrPort]map[netip.AddrPort]netip.AddrPort{} // by external and remote endpoint
+	for i := range 64 {
+		for h, server := range map[netip.Addr]netip.Addr{hostA: server1, hostB: server2} {
+			src, dst := endpoint(h, 40000+i), endpoint(server, 1000+i%4)
+			e := n.out(t, udp, src, dst)
+			if owner[e] == nil {
+				owner[e] = map[netip.AddrPort]netip.AddrPort{}
+			}
+			require.NotContains(t, owner[e], dst)
+			owner[e][dst] = src
+		}
+	}
+	require.Len(t, owner, 16)
+	for e, all := range owner {
+		require.Len(t, all, 8, "four remote endpoints in each class")
+		for dst, src := range all {
+			require.True(t, n.passes(t, udp, dst, e, src))
+		}
+		require.False(t, n.passes(t, udp, endpoint(server1, 9), e, netip.AddrPort{}))
+	}
 	check(t, n)
 }
 

@@ -123,15 +123,15 @@ func TestRFC7857_05_ResetsAreVerified(t *testing.T) {
 }
 
 // overlapping returns an engine whose one address has 64 ports for each of two classes of remotes; server 1 and server 2 are in different ones.
-func overlapping(t failer) *nat {
+func overlapping(t failer, change ...func(*natcore.Config)) *nat {
 	t.Helper()
-	return newNAT(t, func(c *natcore.Config) {
+	return newNAT(t, append([]func(*natcore.Config){func(c *natcore.Config) {
 		p := &c.Pools[0]
 		p.Addresses = alloc.MustParseRanges("203.0.113.5")
 		p.Blocks.BlockSize, p.Blocks.MaxBlocks, p.Blocks.Ports = 16, 4, portblock.RangeOf(1024, 1024+63)
 		p.Select = flowmask.MustParseMask("0.0.0.1", "flow:src-ip")
 		p.Remotes = flowmask.MustParseMask("0.0.0.4", "flow:dst-ip")
-	})
+	}}, change...)...)
 }
 
 // TestRFC7857_06_PortOverlap: with classes of remotes, two subscribers use one external endpoint at a time, and each gets his own answers.

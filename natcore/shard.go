@@ -49,7 +49,7 @@ type shard struct {
 type counters struct {
 	packets                     [2][verdicts]uint64
 	drops                       [reasons]uint64
-	sessions, mappings          uint64
+	sessions, mappings, shared  uint64
 	allocated, released         uint64
 	recordsRefused, recordsLost uint64
 }

@@ -12,6 +12,8 @@ type Stats struct {
 	Sessions, SessionsCreated uint64
 	// Mappings live now, and made since the start.
 	Mappings, MappingsCreated uint64
+	// MappingsShared are those of MappingsCreated that share a port which was in use (PoolConfig.Overload).
+	MappingsShared uint64
 	// StaticSessions of Static, Peerings and Protocols live now, and made since the start.
 	StaticSessions, StaticSessionsCreated uint64
 	// Subscribers that hold a block now.
@@ -70,6 +72,7 @@ func (e *Engine) Stats() Stats {
 		t.SessionsCreated += c.sessions
 		t.Mappings += uint64(s.table.Mappings())
 		t.MappingsCreated += c.mappings
+		t.MappingsShared += c.shared
 		t.Subscribers += uint64(len(s.subs))
 		t.BlocksAllocated += c.allocated
 		t.BlocksReleased += c.released
