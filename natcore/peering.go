@@ -19,6 +19,8 @@ const ExternalRealm Realm = 0xffff
 // direction there is another Peering. Packets go in as Outbound ones of realm From and come out with the verdict Hairpin and the
 // realm To, or with Forward where To is ExternalRealm.
 //
+// A session is charged to the host that begins it, and as an inbound one to the internal host that it goes to (Quotas).
+//
 // Of several peerings that cover a packet the one with the longest Destination counts, then the longest Source, then one
 // that names the protocol, then the first.
 type Peering struct {

@@ -20,6 +20,10 @@ import (
 //	External and Internal the same                          identity: nothing is translated
 //
 // Nothing dynamic ever takes an external endpoint of a Static. The external address is one of a pool, or lies beside the pools.
+//
+// Sessions that the internal host begins are charged to it as its dynamic ones are; those that others begin with it are charged to it apart from
+// these (Quotas, Limits.InboundPerSubscriber). They are recorded where sessions are (Events.Sessions), end after the idle times of
+// their protocol and port (Timeouts), and go on after a restart (Restore). Where nothing is translated there are no sessions.
 type Static struct {
 	// Name names the mapping in errors, SessionInfo and RemoveStatic. It must not be empty and is unique.
 	Name string
@@ -66,7 +70,7 @@ type Static struct {
 	Sources []alloc.Range
 	// Twice says when the source is translated to one of Sources. Default: always, where there are Sources.
 	Twice Twice
-	// MaxSessions bounds the sessions that remote ends begin. Default: Limits.StaticSessions alone.
+	// MaxSessions bounds the sessions that remote ends begin, of all internal hosts of the mapping together. Default: those of Limits and Quotas alone.
 	MaxSessions int
 }
 

@@ -119,7 +119,7 @@ func (l *Limits) complete(f *faults) {
 		}
 	}
 	if l.InboundPerSubscriber == 0 {
-		l.InboundPerSubscriber = min(l.StaticSessions, max(l.StaticSessions/2, 1<<10))
+		l.InboundPerSubscriber = min(max(l.StaticSessions, 1), max(l.StaticSessions/2, 1<<10))
 	}
 	if l.InboundPerSubscriber < 0 {
 		f.add("Limits.InboundPerSubscriber", l.InboundPerSubscriber, "must not be negative; zero means the default")
