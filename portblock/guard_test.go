@@ -20,6 +20,7 @@ func TestSizes(t *testing.T) {
 		{"record", unsafe.Sizeof(record{}), 24},
 		{"held", unsafe.Sizeof(held{}), 40},
 		{"Holding", unsafe.Sizeof(Holding{}), 216},
+		{"RoomyHolding", unsafe.Sizeof(RoomyHolding{}), 448},
 		{"Address", unsafe.Sizeof(Address{}), 200},
 	} {
 		if v.got > v.most {
