@@ -344,6 +344,9 @@ func (s *flow) track(seg *Segment, end uint32, now Tick) (fitted bool) {
 		s.sent[end] = seg.end()
 	}
 	changed := advance(state, flags, fromRemote)
+	if !fromRemote && answers(changed, seg) {
+		s.sent[1] = seg.Ack
+	}
 	if s.state&phaseMask != changed&phaseMask {
 		s.seen = now // an event of the connection as a whole, whoever sent the segment
 	}

@@ -88,6 +88,53 @@ func TestSYNACKInASession(t *testing.T) {
 	}
 }
 
+// TestAnotherSYNACK: a client that begins anew from the same port while its connection opens has other numbers, which the server's next
+// SYN-ACK tells, whether the server has other numbers too or not.
+func TestAnotherSYNACK(t *testing.T) {
+	for _, seq := range []uint32{100, 900} {
+		newTCPEnds(t).open(Segment{Seq: 100, Ack: 5000, Flags: FlagSYN | FlagACK}).
+			in(Segment{Seq: farNumber - 1, Flags: FlagSYN}).is(Opening).
+			out(Segment{Seq: seq, Ack: farNumber, Flags: FlagSYN | FlagACK}).
+			in(Segment{Seq: 5000, Flags: FlagACK}).is(Opening).
+			in(Segment{Seq: farNumber, Flags: FlagACK}).is(Established).
+			in(Segment{Seq: farNumber, Flags: FlagRST}).is(Reset)
+	}
+}
+
+// TestSYNACKTellsAFlow: the same where both ends may be translated.
+func TestSYNACKTellsAFlow(t *testing.T) {
+	f := NewFlows(idle, time.Minute, start)
+	in := Header{Src: inside.Addr, SrcPort: inside.Port, Dst: peer.Addr, DstPort: peer.Port, Proto: protoTCP}
+	out := Header{Src: outside.Addr, SrcPort: outside.Port, Dst: peer.Addr, DstPort: peer.Port, Proto: protoTCP, External: true}
+	require.True(t, f.Open(&Flow{In: in, Out: out}, 0, &Segment{Seq: 100, Flags: FlagSYN}, 0))
+	phase := func(h Header, s Segment) Phase {
+		_, _, ok := f.Pass(h, &s, 0)
+		require.True(t, ok)
+		all, _ := f.Append(nil, 0)
+		return all[0].Phase
+	}
+	require.Equal(t, Opening, phase(in, Segment{Seq: 900, Ack: farNumber, Flags: FlagSYN | FlagACK}))
+	require.Equal(t, Opening, phase(out.Reverse(), Segment{Seq: farNumber + 1<<29, Flags: FlagACK}))
+	require.Equal(t, Established, phase(out.Reverse(), Segment{Seq: farNumber, Flags: FlagACK}))
+	require.Equal(t, Reset, phase(out.Reverse(), Segment{Seq: farNumber, Flags: FlagRST}))
+}
+
+// TestRestoredPhases: a session is restored in phases of its protocol alone.
+func TestRestoredPhases(t *testing.T) {
+	for space, from := range map[portblock.Space]Phase{portblock.UDP: Active, UDPLite: Active, portblock.ICMP: Query, portblock.TCP: Opening} {
+		to := from
+		if space == portblock.TCP {
+			to = Reset
+		}
+		for p := range Phase(16) {
+			e := newTCPEnds(t)
+			e.AddMapping(&Mapping{Space: space, Internal: inside, External: outside, Block: e.block}, 0)
+			v := SavedSession{Session: Session{Space: space, Internal: inside, External: outside, Remote: peer}, State: uint8(p)}
+			require.Equal(t, from <= p && p <= to, e.RestoreSession(&v, 0), "%v of space %d", p, space)
+		}
+	}
+}
+
 // TestHandshakeAfterTheEnd: after FINs or a RST a handshake with far numbers is a new connection, and its own numbers count.
 func TestHandshakeAfterTheEnd(t *testing.T) {
 	established := func(t *testing.T) tcpEnds {

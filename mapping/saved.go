@@ -55,7 +55,7 @@ func (t *Table) AppendSavedMappings(dst []SavedMapping, part int) (mappings []Sa
 func (t *Table) RestoreSession(v *SavedSession, now Tick) bool {
 	switch p := Phase(v.State & phaseMask); {
 	case PortsOf(v.Space) == portblock.UDP && v.State != uint8(Active), v.Space == portblock.ICMP && v.State != uint8(Query),
-		v.Space == portblock.TCP && (p < Opening || p >= phases), v.Space >= spaces, v.Out.after(now), v.In.after(now),
+		v.Space == portblock.TCP && (p < Opening || p > Reset), v.Space >= spaces, v.Out.after(now), v.In.after(now),
 		now-v.Out > ticks(MaxIdle)+1, now-v.In > ticks(MaxIdle)+1:
 		return false
 	}

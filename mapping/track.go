@@ -7,7 +7,7 @@ func (t *Table) trackOutbound(l *Lookup, r *half, seg *Segment, now Tick) (fitte
 		return r.follow(seg)
 	}
 	changed, fitted := r.segment(seg, false)
-	if changed == r.state() {
+	if changed == r.state() && !(fitted && answers(changed, seg)) {
 		return fitted
 	}
 	p := t.out.spot(l)
@@ -72,14 +72,20 @@ func (r *half) segment(seg *Segment, fromRemote bool) (state uint8, fitted bool)
 	return advance(state, flags, fromRemote), true
 }
 
+// answers reports whether a segment of the internal end answers a SYN while the connection opens: its acknowledgment number is what the remote
+// end sends next, whatever was seen of that before.
+func answers(state uint8, seg *Segment) bool {
+	return seg.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN|FlagACK && Phase(state&phaseMask) == Opening
+}
+
 // change gives both halves of a session the state after a segment.
 func (t *Table) change(out spot, in *half, state uint8, seg *Segment, fromRemote bool, now Tick) {
 	r := out.half()
 	before := r.state()
 	r.setState(state)
 	in.setState(state)
-	if !fromRemote && seg.Flags&(FlagSYN|FlagACK) == FlagSYN|FlagACK && Phase(state&phaseMask) == Opening {
-		in.next = seg.Ack // what the remote end sends next
+	if !fromRemote && answers(state, seg) {
+		in.next = seg.Ack
 	}
 	// A change of phase is an event of the connection as a whole: its idle
 	// time starts anew, whoever sent the segment.
