@@ -76,9 +76,10 @@ func TestChurn(t *testing.T) {
 				continue
 			}
 			m := Mapping{Space: f.space, Internal: f.internal, External: external, Scope: scope, Block: blocks[host]}
-			var l Lookup
+			var l, back Lookup
 			table.LookOutbound(&l, 0, f.space, f.internal, f.remote)
-			if !table.AddFirst(&l, &m, 0, &seg, at) {
+			table.LookInbound(&back, f.space, external, 0, f.remote)
+			if !table.AddFirst(&l, &back, &m, 0, &seg, at) {
 				table.AddMapping(&m, at)
 				require.True(t, table.Open(&Session{Space: f.space, Internal: f.internal, External: external, Remote: f.remote}, scope, &seg, at), "%v", f)
 			}
