@@ -63,14 +63,16 @@ func (x *side) grow(h uint64) {
 		x.used--
 		p := x.insert(&v.half)
 		p.keep(v.block, v.due)
+		p.seg.takes(v.from)
 	}
 }
 
-// stray is a half on its way.
+// stray is a half on its way from a segment.
 type stray struct {
 	half
 	block BlockID
 	due   hint
+	from  *segment
 }
 
 // keep notes what a side that counts notes of a half.
@@ -109,7 +111,7 @@ func (x *side) give(s *segment) {
 
 // hand moves a half to another segment.
 func (x *side) hand(to, from *segment, slot int, h uint64) {
-	v := stray{half: from.halves[slot]}
+	v := stray{half: from.halves[slot], from: from}
 	if from.due != nil {
 		v.block, v.due = from.blocks[slot], from.due[slot]
 	}
@@ -124,9 +126,14 @@ func (x *side) hand(to, from *segment, slot int, h uint64) {
 	to.halves[i] = v.half
 	to.used++
 	spot{to, i}.keep(v.block, v.due)
-	to.stale = to.stale || from.stale
-	if to.scanned.after(from.scanned) {
-		to.scanned = from.scanned
+	to.takes(from)
+}
+
+// takes notes that a segment has taken a half of another one: its hint means what it meant there.
+func (s *segment) takes(from *segment) {
+	s.stale = s.stale || from.stale
+	if s.scanned.after(from.scanned) {
+		s.scanned = from.scanned
 	}
 }
 

@@ -139,9 +139,13 @@ func TestStraysComeHome(t *testing.T) {
 	}
 	// All that the last member of a family holds goes astray.
 	s := x.dir[len(x.dir)-1].seg
+	from := &segment{stale: true, scanned: 5} // where hints mean nothing
+	s.scanned = 9
+	astray := map[uint64]bool{}
 	for i := range s.halves {
 		if r := s.halves[i]; r.peer != 0 {
-			x.strays = append(x.strays, stray{half: r, block: s.blocks[i]})
+			astray[r.near] = true
+			x.strays = append(x.strays, stray{half: r, block: s.blocks[i], from: from})
 		}
 	}
 	clear(s.halves[:])
@@ -154,5 +158,9 @@ func TestStraysComeHome(t *testing.T) {
 		p := x.anchor(i<<16, 1)
 		require.NotNil(t, p.seg)
 		require.Equal(t, BlockID(i), p.seg.blocks[p.slot])
+		if astray[i<<16] {
+			require.True(t, p.seg.stale, "the hint means no more than before")
+			require.EqualValues(t, 5, p.seg.scanned)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package natcore
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -299,7 +300,7 @@ func (s *shard) saveTable(w *writer) {
 }
 
 func compareAccounts(a, b accountKey) int {
-	return int(int64(a.realm)<<32|int64(a.addr)) - int(int64(b.realm)<<32|int64(b.addr))
+	return cmp.Compare(uint64(a.realm)<<32|uint64(a.addr), uint64(b.realm)<<32|uint64(b.addr))
 }
 
 // numbers are all numbers of a quota, in the order in which snapshots of a version have them.
