@@ -242,7 +242,7 @@ func TestICMPConfig(t *testing.T) {
 	cfg := config(logging.NewMemory(0))
 	cfg.ICMP = natcore.ICMPConfig{
 		Exhausted: 9, Refused: 9, SYNWait: time.Second, SYNs: -1, SYNsPerAddress: -1, PerSecond: -1, PerReceiver: -1,
-		LeastMTU: 68, QuotedWindow: 1 << 31, Internal: netip.MustParseAddr("::1"), External: netip.MustParseAddr("224.0.0.1"),
+		LeastMTU: 68, QuotedWindow: -1, Internal: netip.MustParseAddr("::1"), External: netip.MustParseAddr("224.0.0.1"),
 	}
 	_, err := natcore.New(cfg, began)
 	faults := faultsOf(t, err)

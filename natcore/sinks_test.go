@@ -100,7 +100,7 @@ func (g *gateway) arrived(t failer) []logging.Record {
 	return jsonLines(t, all)
 }
 
-func uncut() int { return 1 << 40 }
+func uncut() int { return 1 << 30 }
 
 func sink(t failer, g *gateway, c netsink.Config) *netsink.Sink {
 	c.Dial, c.RetryMin, c.RetryMax, c.Window = g.dial, time.Millisecond, time.Millisecond, 1 // a pipe has no buffer
