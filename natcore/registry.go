@@ -58,20 +58,26 @@ func (r *registry) all() iter.Seq[*subscriber] {
 // hosts open sessions in bursts.
 const recentSubscribers = 256
 
+// recent is a subscriber with its key, so that no other one's memory is read in search of it.
+type recent struct {
+	key subscriberKey
+	sub *subscriber
+}
+
 // recentAt returns the place for a subscriber among the recent ones.
-func (s *shard) recentAt(key subscriberKey) **subscriber {
+func (s *shard) recentAt(key subscriberKey) *recent {
 	return &s.recent[key.addr*0x9e3779b1>>24]
 }
 
 // sub returns a subscriber, or nil. The caller holds mu.
 func (s *shard) sub(key subscriberKey) *subscriber {
-	recent := s.recentAt(key)
-	if sub := *recent; sub != nil && sub.key == key {
-		return sub
+	r := s.recentAt(key)
+	if r.sub != nil && r.key == key {
+		return r.sub
 	}
 	sub := s.subs[key]
 	if sub != nil {
-		*recent = sub
+		*r = recent{key, sub}
 	}
 	return sub
 }
@@ -97,8 +103,8 @@ func (s *shard) enter(sub *subscriber, a *account) {
 // leave removes a subscriber that holds nothing. The caller holds mu.
 func (s *shard) leave(sub *subscriber) {
 	delete(s.subs, sub.key)
-	if recent := s.recentAt(sub.key); *recent == sub {
-		*recent = nil
+	if r := s.recentAt(sub.key); r.sub == sub {
+		*r = recent{}
 	}
 	s.list.remove(sub)
 	sub.account.subscribers--

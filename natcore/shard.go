@@ -25,9 +25,9 @@ type shard struct {
 	index     int
 	table     *mapping.Table
 	subs      map[subscriberKey]*subscriber
-	list      registry                       // the same, by number
-	recent    [recentSubscribers]*subscriber // that sub returned, or nil
-	fetched   uint64                         // a sum that means nothing: see fetch
+	list      registry                  // the same, by number
+	recent    [recentSubscribers]recent // that sub returned
+	fetched   uint64                    // a sum that means nothing: see fetch
 	accounts  map[accountKey]*account
 	overrides map[accountKey]*Quota // of Engine.SetQuota
 	cursor    int                   // in list
