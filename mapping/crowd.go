@@ -11,6 +11,8 @@ type crowd struct {
 	sessions uint32
 	until    Tick // the end of the explicit lifetime of the anchor's mapping, where there is one
 	explicit bool
+	// keys is, on the inbound side, the exclusive or of the keys of the further mappings: the key of the last one, when one is left.
+	keys uint64
 }
 
 const crowdExplicit = 1 << 32
@@ -21,7 +23,13 @@ func crowdKey(a *half) uint64 { return uint64(a.space())<<8 | 1 }
 func (x *side) crowd(a *half) (c crowd) {
 	if a.crowded() {
 		e := x.crowds.find(a.near, crowdKey(a))
-		return crowd{uint32(e.v0 >> 32), uint32(e.v0), Tick(e.v1), e.v1&crowdExplicit != 0}
+		c = crowd{others: uint32(e.v0 >> 32), sessions: uint32(e.v0)}
+		if x.counts {
+			c.until, c.explicit = Tick(e.v1), e.v1&crowdExplicit != 0
+		} else {
+			c.keys = e.v1
+		}
+		return c
 	}
 	if x.counts && a.hasSession() {
 		c.sessions = 1
@@ -39,7 +47,10 @@ func (x *side) setCrowd(a *half, c crowd) {
 		}
 		return
 	}
-	v0, v1 := uint64(c.others)<<32|uint64(c.sessions), uint64(c.until)
+	v0, v1 := uint64(c.others)<<32|uint64(c.sessions), c.keys
+	if x.counts {
+		v1 = uint64(c.until)
+	}
 	if c.explicit {
 		v1 |= crowdExplicit
 	}

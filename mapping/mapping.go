@@ -53,8 +53,11 @@ func (t *Table) Holder(space portblock.Space, external Endpoint, class uint16, r
 	if on := r.dependence(); r.crowded() && (!r.hasMapping() || r.remote().as(on) != remote.as(on)) {
 		if p = t.in.mapping(near, space, ScopeOf(on, 0, class, remote).arrivingKey()); p.seg != nil {
 			r = p.half()
-		} else if !r.hasMapping() || t.in.crowd(r).sessions > 0 {
-			return Endpoint{}, 0, false
+		} else if c := t.in.crowd(r); c.sessions > 0 {
+			if r.hasMapping() || c.sessions > 1 {
+				return Endpoint{}, 0, false
+			}
+			r = t.in.mapping(near, space, c.keys).half()
 		}
 	}
 	return unpack(r.far), uint16(r.far), true
@@ -158,6 +161,7 @@ func (x *side) addMapping(m *Mapping, now Tick) {
 	c := x.crowd(a)
 	c.others++
 	c.sessions++
+	c.keys ^= m.Scope.arrivingKey()
 	x.setCrowd(a, c)
 	n.peer = m.Scope.arrivingKey() | what(mapped, m.Space) | flagMapping
 	x.insert(&n)
@@ -180,6 +184,7 @@ func (x *side) removeMapping(m *Mapping) (shared bool) {
 	a = x.anchor(near, m.Space).half()
 	c := x.crowd(a)
 	c.sessions--
+	c.keys ^= m.Scope.arrivingKey()
 	x.setCrowd(a, c)
 	return !x.leave(near, m.Space)
 }
