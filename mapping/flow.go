@@ -324,6 +324,9 @@ func (s *flow) flow() Flow {
 func (s *flow) track(seg *Segment, end uint32, now Tick) (fitted bool) {
 	fromRemote := end == 1
 	next := s.sent[end]
+	if fromRemote && doubtful(s.state, seg, next) && s.sent[0] == seg.Ack {
+		s.state &^= knownRemote | ackRemote
+	}
 	if !fits(s.state, seg, next, fromRemote) {
 		return false
 	}

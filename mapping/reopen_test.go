@@ -101,6 +101,22 @@ func TestAnotherSYNACK(t *testing.T) {
 	}
 }
 
+// TestATK01_AStrangersSYNFirst: who sends a SYN or a SYN-ACK before the peer does, with numbers of his own, neither keeps the connection from being
+// established nor can he reset it: the peer's SYN-ACK acknowledges what the internal end has sent.
+func TestATK01_AStrangersSYNFirst(t *testing.T) {
+	for _, stranger := range []Segment{{Seq: 7000, Flags: FlagSYN}, {Seq: 7000, Ack: 33, Flags: FlagSYN | FlagACK}} {
+		opening := func() tcpEnds { return newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).in(stranger) }
+		e := opening().in(Segment{Seq: farNumber - 1, Ack: 101, Flags: FlagSYN | FlagACK}).out(Segment{Seq: 101, Ack: farNumber, Flags: FlagACK}).is(Established).
+			in(Segment{Seq: 7001, Flags: FlagRST}).is(Established)
+		e.in(Segment{Seq: farNumber, Flags: FlagRST}).is(Reset)
+		// His next SYN-ACK does not know the number.
+		opening().in(Segment{Seq: farNumber, Ack: 100, Flags: FlagSYN | FlagACK}).in(Segment{Seq: farNumber + 1, Flags: FlagACK}).is(Opening)
+		// Nor is anything believed once the connection is established.
+		opening().in(Segment{Seq: farNumber - 1, Ack: 101, Flags: FlagSYN | FlagACK}).out(Segment{Seq: 101, Flags: FlagACK}).
+			in(Segment{Seq: 7000, Ack: 101, Flags: FlagSYN | FlagACK}).in(Segment{Seq: 7001, Flags: FlagRST}).is(Established)
+	}
+}
+
 // TestSYNACKTellsAFlow: the same where both ends may be translated.
 func TestSYNACKTellsAFlow(t *testing.T) {
 	f := NewFlows(idle, time.Minute, start)

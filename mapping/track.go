@@ -20,6 +20,9 @@ func (t *Table) trackInbound(l *Lookup, r *half, seg *Segment, now Tick) (fitted
 	if usual(r, seg, knownRemote) {
 		return r.follow(seg)
 	}
+	if doubtful(r.state(), seg, r.next) && t.leaving(r).half().next == seg.Ack {
+		r.setState(r.state() &^ (knownRemote | ackRemote))
+	}
 	changed, fitted := r.segment(seg, true)
 	if changed == r.state() {
 		return fitted
@@ -72,10 +75,17 @@ func (r *half) segment(seg *Segment, fromRemote bool) (state uint8, fitted bool)
 	return advance(state, flags, fromRemote), true
 }
 
-// answers reports whether a segment of the internal end answers a SYN while the connection opens: its acknowledgment number is what the remote
-// end sends next, whatever was seen of that before.
+// answers reports whether a segment answers a SYN while the connection opens. That of the internal end tells by its acknowledgment number
+// what the remote end sends next, whatever was seen of that before.
 func answers(state uint8, seg *Segment) bool {
 	return seg.Flags&(FlagSYN|FlagACK|FlagRST) == FlagSYN|FlagACK && Phase(state&phaseMask) == Opening
+}
+
+// doubtful reports whether a segment of the remote end is a SYN-ACK that contradicts what was seen of that end while the connection opens. If it
+// acknowledges just what the internal end has sent, it is the peer's, and who sent the other was a stranger, for whom it is hard to guess that
+// number (ATK-01): then what was seen is forgotten.
+func doubtful(state uint8, seg *Segment, next uint32) bool {
+	return answers(state, seg) && state&knownMask == knownMask && !inWindow(seg.Seq, next)
 }
 
 // change gives both halves of a session the state after a segment.
