@@ -90,3 +90,44 @@ func weeks(t *testing.T, days int, inbound bool) {
 	require.Len(t, w.Sessions, len(all))
 	require.Len(t, w.Mappings, 1)
 }
+
+// TestWeeksOfMany: the silent ends of sessions in many segments do not come round either, whatever steps Expire takes.
+func TestWeeksOfMany(t *testing.T) {
+	const many, day = 5000, 24 * time.Hour
+	for _, budget := range []int{1, 1000, 1 << 20} {
+		table := NewTable(testKey, Timeouts{UDP: 6 * day, RefreshInbound: true}, start)
+		block := table.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 1 << 16})
+		in := func(i int) Endpoint { return Endpoint{inside.Addr, uint16(i % (many / 3))} } // three sessions each
+		remote := func(i int) Endpoint { return Endpoint{peer.Addr, uint16(i)} }
+		for i := range many {
+			external := Endpoint{outside.Addr, in(i).Port}
+			table.AddMapping(&Mapping{Space: portblock.UDP, Internal: in(i), External: external, Block: block}, 0)
+			require.True(t, table.Open(&Session{Space: portblock.UDP, Internal: in(i), External: external, Remote: remote(i)}, nowhere, nil, 0))
+		}
+		var w Sweep
+		expire := func(at Tick) {
+			for rounds := 0; rounds < 2; {
+				if table.Expire(at, budget, &w) {
+					rounds++
+				}
+			}
+		}
+		for hours := 0; hours <= 40*24; hours += 8 {
+			at := table.Advance(start.Add(time.Duration(hours) * time.Hour))
+			for i := range many {
+				if hours%(5*24) == 0 {
+					_, ok := table.Outbound(0, portblock.UDP, in(i), remote(i), nil, at)
+					require.True(t, ok)
+				}
+			}
+			expire(at)
+		}
+		require.Equal(t, many, table.Sessions())
+		expire(table.Advance(start.Add(46*day - time.Millisecond)))
+		require.Equal(t, many, table.Sessions())
+		expire(table.Advance(start.Add(46 * day)))
+		require.Zero(t, table.Sessions())
+		require.Len(t, w.Sessions, many)
+		require.NoError(t, table.CheckInvariants())
+	}
+}
