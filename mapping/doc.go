@@ -52,13 +52,13 @@
 // Halves lie in segments of 640 slots, in groups of four: two cache lines. A directory leads
 // from the leading bits of a key's hash to its segment; other bits choose the group, and the slot of it that is read first. A segment that is
 // 90 % full takes a new one beside it and shares with that and its neighbours (grow.go), so the table grows without ever being rehashed as a
-// whole: the most that an insertion does is to move the halves of a few segments of each side, or to double a directory of 16 to 32
+// whole: the most that an insertion does is to move the halves of a few segments of each side, or to double a directory of 32 to 64
 // bytes a segment. Removal moves a half or two. Hashes are keyed (ATK-17 in CONFORMANCE.md). A batch asks for the memory of all its packets
 // before it reads any (PrefetchOutbound).
 //
 //	bytes    64 a session with its mapping, at loads from 0.6 to 0.9; 6 for its block and its hint; segments are not given back
 //	         32 an endpoint that has more than one session or mapping, or an explicit lifetime; 32 a block
-//	         16 to 32 a segment in the directory, and up to six pointers: all that the collector sees
+//	         32 to 64 a segment in the directory, in pointers: with three of the segment all that the collector sees
 //
 // # Time
 //
