@@ -84,3 +84,27 @@ func TestEdges(t *testing.T) {
 	}
 	require.Zero(t, table.Sessions()+table.Mappings()+table.out.used+table.in.used)
 }
+
+// TestPoolsOfOneRemoteEndpoint: a mapping towards one remote endpoint is never taken for one of another pool.
+func TestPoolsOfOneRemoteEndpoint(t *testing.T) {
+	for _, anchored := range []bool{false, true} {
+		table := NewTable(testKey, idle, start)
+		block := table.AddBlock(Block{Internal: inside.Addr, External: outside.Addr, Ports: 4096})
+		m := Mapping{Internal: inside, External: outside, Block: block, Scope: ScopeOf(OnEndpoint, 0, 0, Endpoint{1, 1})}
+		if !anchored { // another mapping is
+			require.True(t, table.AddMapping(&m, 0))
+			m.External.Port++
+		}
+		m.Scope = ScopeOf(OnEndpoint, 1, 0, peer)
+		require.True(t, table.AddMapping(&m, 0))
+		other := ScopeOf(OnEndpoint, 2, 0, peer)
+		_, ok := table.Mapped(0, 0, inside, other)
+		require.False(t, ok)
+		_, ok = table.Unmap(0, 0, inside, other)
+		require.False(t, ok)
+		require.False(t, table.Open(&Session{Internal: inside, External: m.External, Remote: peer}, other, &Segment{}, 0))
+		m.Scope, m.External.Port = other, m.External.Port+1
+		require.Equal(t, anchored, table.AddMapping(&m, 0))
+		require.NoError(t, table.CheckInvariants())
+	}
+}

@@ -29,7 +29,10 @@ func (t *Table) holder(near uint64, space portblock.Space, scope Scope) spot {
 	if !p.half().crowded() {
 		return spot{}
 	}
-	return t.out.mapping(near, space, scope.key())
+	if p = t.out.mapping(near, space, scope.key()); p.seg == nil || p.half().pool() != scope.Pool {
+		return spot{}
+	}
+	return p
 }
 
 // Mapped looks up the mapping of an internal endpoint in a scope.
@@ -92,7 +95,7 @@ func (t *Table) Fits(space portblock.Space, external Endpoint, scope Scope) bool
 }
 
 // AddMapping enters a mapping without sessions. It returns false, and changes nothing, when the internal endpoint has one in that
-// scope, the external endpoint cannot have it (see Fits), or its block is of another realm, internal or external address, or class.
+// scope, or one towards the same remote endpoint alone in another pool, the external endpoint cannot have it (see Fits), or its block is of another realm, internal or external address, or class.
 func (t *Table) AddMapping(m *Mapping, now Tick) bool {
 	if !t.belongs(m) || !t.Fits(m.Space, m.External, m.Scope) {
 		return false

@@ -44,7 +44,8 @@ func (e Endpoint) as(on Dependence) Endpoint {
 	return e
 }
 
-// key is the part of a mapping's key that tells scopes apart. Two of one internal endpoint differ in it.
+// key is the part of a mapping's key that tells scopes apart. Two of one internal endpoint differ in it: it has no room for the pool of
+// one that depends on all of the remote endpoint, of which there is one mapping at a time beside the anchor's.
 func (s Scope) key() uint64 {
 	e := s.Remote
 	switch s.On {

@@ -56,7 +56,7 @@ func (t *Table) Open(o *Session, scope Scope, seg *Segment, now Tick) bool {
 			}
 		}
 	}
-	if m.half().external() != o.External {
+	if m.half().external() != o.External || m.half().pool() != scope.Pool {
 		return false
 	}
 	block := m.seg.blocks[m.slot]
