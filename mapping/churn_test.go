@@ -21,7 +21,7 @@ type churnState struct {
 }
 
 // TestChurn: tens of thousands of sessions of thousands of hosts come, are used from both ends, and go, with Expire going round in small steps all
-// the time, so that segments grow, and halves move, while sessions live. A plain map says which sessions there are: none is lost, none is told to
+// the time, so that segments grow, and halves move, while sessions live; and timeouts change. A plain map says which sessions there are: none is lost, none is told to
 // have ended twice or before its time, none stays after it, and each is found from both ends. Half of the internal endpoints have several sessions or mappings.
 func TestChurn(t *testing.T) {
 	const seed = 1
@@ -47,7 +47,7 @@ func TestChurn(t *testing.T) {
 		}
 		return time.Duration(int32(at-s.seen))*time.Millisecond >= d
 	}
-	var began Tick // when this round of Expire began, or before
+	var began, next Tick // when this round of Expire began, or the one before, under these timeouts; and the next one
 	end := func(e *Ended, at Tick) {
 		f := churnFlow{e.Space, e.Internal, e.Remote}
 		s, there := live[f]
@@ -59,6 +59,11 @@ func TestChurn(t *testing.T) {
 	seg := Segment{Seq: 100, Flags: FlagACK}
 	for step := range 120_000 {
 		at := table.Advance(now)
+		if step%5000 == 0 {
+			idle.UDP = time.Duration(25+rng.IntN(20)) * time.Second
+			table.SetTimeouts(idle)
+			began, next = 0, 0 // it is the middle of a round
+		}
 		switch what := rng.IntN(20); {
 		case what < 9: // a new session
 			host := rng.IntN(hosts)
@@ -128,14 +133,14 @@ func TestChurn(t *testing.T) {
 		}
 		require.Empty(t, w.Mappings, "a mapping goes with its last session")
 		if round {
-			if rounds++; rounds%16 == 0 {
+			if rounds++; rounds%4 == 0 {
 				for f, s := range live {
 					if over(f, s, began) {
 						t.Fatalf("%v stays", f)
 					}
 				}
 			}
-			began = at
+			began, next = next, at
 		}
 		if len(order) > 1<<16 {
 			order = order[1<<15:]
