@@ -32,10 +32,10 @@ func (x *side) grow(h uint64) {
 	ways := s.ways / k * (k + 1)
 	if len(x.dir)%int(ways) != 0 {
 		dir := make([]door, 2*len(x.dir))
-		for i, d := range x.dir {
-			dir[2*i], dir[2*i+1] = d, d
+		for i := range dir {
+			dir[i].lead(x.dir[i/2].seg)
 		}
-		x.dir = dir
+		x.setDir(dir)
 	}
 	run := len(x.dir) / int(s.ways/k) // what leads to the family
 	first := x.index(h) / run * run
@@ -140,7 +140,7 @@ func (s *segment) takes(from *segment) {
 // lead makes some entries of the directory lead to a segment.
 func (x *side) lead(first, n int, s *segment) {
 	for i := range n {
-		x.dir[first+i] = doorTo(s)
+		x.dir[first+i].lead(s)
 	}
 }
 

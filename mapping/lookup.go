@@ -8,7 +8,8 @@ import "github.com/blocknat/blocknat/portblock"
 //	for i := range packets { table.LookOutbound(&looks[i], ...); table.PrefetchOutbound(&looks[i]) } // or Inbound
 //	for i := range looks { table.PassOutbound(&looks[i], ...) }                                    // or PassInbound
 //
-// The table may change between the steps. The Look methods read what never changes: they may be called at any time, by anyone.
+// The table may change between the steps. The Look and Prefetch methods read what others may change
+// meanwhile: they may be called at any time, by anyone.
 type Lookup struct {
 	near   uint64
 	remote uint64 // packed
@@ -43,7 +44,7 @@ func (t *Table) PrefetchInbound(l *Lookup) { t.in.prefetch(l.hash) }
 // look returns the half of a look-up's session, or nil.
 func (x *side) look(l *Lookup) *half {
 	// What find does is spelled out.
-	halves := x.door(l.hash).halves
+	halves := x.door(l.hash).halves.Load()
 	near, key := l.near, l.what
 	for n := home(l.hash); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/blocknat/blocknat/portblock"
 )
@@ -15,7 +16,8 @@ import (
 // goes on behind full groups only.
 type side struct {
 	hash hasher
-	dir  []door // 6 << n of them, for equal shares of the hashes
+	dir  []door                 // 6 << n of them, for equal shares of the hashes
+	hint atomic.Pointer[[]door] // dir, for prefetch
 	// counts says that sessions of mappings are counted here, and that segments have what only Expire and the ends of sessions
 	// read: so it is on the outbound side.
 	counts bool
@@ -29,8 +31,13 @@ type side struct {
 
 // door is an entry of the directory: what a look-up needs of a segment.
 type door struct {
-	halves *[segmentSlots]half // seg.halves
+	halves atomic.Pointer[[segmentSlots]half] // seg.halves
 	seg    *segment
+}
+
+func (d *door) lead(s *segment) {
+	d.halves.Store(s.halves)
+	d.seg = s
 }
 
 // segment holds up to 561 halves.
@@ -65,14 +72,10 @@ const (
 	segmentFull = (segmentSlots - spill*groupSlots) * 90 / 100
 )
 
-func newSide(key [24]byte, counts bool) side {
-	x := side{hash: newHasher(key), counts: counts, crowds: newFlat(key), dir: make([]door, 6)}
+func (x *side) init(key [24]byte, counts bool) {
+	x.hash, x.counts, x.crowds = newHasher(key), counts, newFlat(key)
+	x.setDir(make([]door, 6))
 	x.lead(0, len(x.dir), x.newSegment(1))
-	return x
-}
-
-func doorTo(s *segment) door {
-	return door{s.halves, s}
 }
 
 func (x *side) newSegment(ways uint32) *segment {
@@ -126,7 +129,7 @@ func (g *group) full() bool {
 // find returns the half with the hash and key, or nil; mask tells which bits of peer are key. It stays where it is until a half is
 // inserted or removed.
 func (x *side) find(h, near, peer, mask uint64) *half {
-	halves := x.door(h).halves
+	halves := x.door(h).halves.Load()
 	for n := home(h); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
 		for i := range uint64(groupSlots) {
@@ -141,10 +144,18 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 	return nil
 }
 
-// prefetch asks for the memory in which a hash is at home.
+// prefetch asks for the memory in which a hash is at home. Unlike all others it may be called while the side changes: what it asks for may
+// then be of no use.
 func (x *side) prefetch(h uint64) {
-	halves := x.door(h).halves
-	prefetch(&halves[home(h)])
+	dir := *x.hint.Load()
+	i, _ := bits.Mul64(h, uint64(len(dir)))
+	prefetch(&dir[i].halves.Load()[home(h)])
+}
+
+// setDir replaces the directory.
+func (x *side) setDir(dir []door) {
+	x.dir = dir
+	x.hint.Store(&dir)
 }
 
 // spot is where a half lies: good until one is inserted or removed. The zero value is nowhere.

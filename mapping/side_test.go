@@ -15,7 +15,7 @@ func TestSizes(t *testing.T) {
 	require.EqualValues(t, groupBytes, unsafe.Sizeof(group{}), "two cache lines")
 	require.LessOrEqual(t, unsafe.Sizeof(door{}), uintptr(16))
 	x := newSide(testKey, true)
-	require.Zero(t, uintptr(unsafe.Pointer(x.dir[0].halves))%groupBytes, "a segment begins on the boundary of a group")
+	require.Zero(t, uintptr(unsafe.Pointer(x.dir[0].seg.halves))%groupBytes, "a segment begins on the boundary of a group")
 }
 
 // TestSideAgainstMap runs the same operations on a side and on a Go map. Keys come from a small space, so that insertions, finds
@@ -163,4 +163,10 @@ func TestStraysComeHome(t *testing.T) {
 			require.EqualValues(t, 5, p.seg.scanned)
 		}
 	}
+}
+
+func newSide(key [24]byte, counts bool) *side {
+	x := &side{}
+	x.init(key, counts)
+	return x
 }

@@ -25,7 +25,9 @@ type Table struct {
 
 // NewTable returns an empty table. The key is secret: it keeps others from aiming at one place of it.
 func NewTable(key [24]byte, idle Timeouts, now time.Time) *Table {
-	t := &Table{out: newSide(key, true), in: newSide(key, false), permits: newFlat(key), origin: now.UnixMilli()}
+	t := &Table{permits: newFlat(key), origin: now.UnixMilli()}
+	t.out.init(key, true)
+	t.in.init(key, false)
 	t.SetTimeouts(idle)
 	return t
 }

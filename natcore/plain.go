@@ -11,9 +11,8 @@ import (
 // The plain way is that of nearly all packets: TCP and UDP, whole, without options, of a known session, from the inside to the outside or
 // back. What is not plain, or turns out not to be, goes the whole way of process, which the plain one only shortens.
 //
-// In a batch the plain packets that follow each other go in stages: all are parsed, then shard by shard, under one hold of its lock,
-// the memory behind all of their sessions is asked for, so that it is fetched at the same time, and then they are
-// translated. Packets of one shard, and so those of one subscriber and session, keep their order; a packet that
+// In a batch the plain packets that follow each other go in stages: all are parsed, and the memory behind their sessions is asked for, so that
+// it is fetched at the same time; then they are translated, shard by shard, under one hold of its lock. Packets of one shard, and so those of one subscriber and session, keep their order; a packet that
 // is not plain waits for all before it, and all behind it wait for it.
 
 // plain is one packet on the plain way.
@@ -103,6 +102,7 @@ func (c *call) chunk(packets []Packet, a []plain) {
 	for len(packets) > 0 {
 		n := 0
 		for n < len(packets) && a[n].begin(c.e, &packets[n]) {
+			a[n].prefetch(c.e, packets[n].Direction)
 			n++
 		}
 		if n > 0 {
@@ -173,10 +173,7 @@ func (c *call) staged(packets []Packet, a []plain) {
 		last[s] = uint8(i + 1)
 	}
 	for _, n := range order[:shards] {
-		s := c.lock(c.e.shards[n])
-		for i := first[n]; i != 0; i = a[i-1].next {
-			a[i-1].prefetch(s, packets[i-1].Direction)
-		}
+		c.lock(c.e.shards[n])
 		for i := first[n]; i != 0; i = a[i-1].next {
 			c.translatePlain(&packets[i-1], &a[i-1])
 		}
@@ -185,21 +182,19 @@ func (c *call) staged(packets []Packet, a []plain) {
 
 // inShard is staged for packets of one shard.
 func (c *call) inShard(packets []Packet, a []plain) {
-	s := c.lock(c.e.shards[a[0].shard])
-	for i := range a {
-		a[i].prefetch(s, packets[i].Direction)
-	}
+	c.lock(c.e.shards[a[0].shard])
 	for i := range a {
 		c.translatePlain(&packets[i], &a[i])
 	}
 }
 
 // prefetch asks for the memory of a packet's session.
-func (a *plain) prefetch(s *shard, d Direction) {
+func (a *plain) prefetch(e *Engine, d Direction) {
+	t := e.shards[a.shard].table
 	if d == Outbound {
-		s.table.PrefetchOutbound(&a.look)
+		t.PrefetchOutbound(&a.look)
 	} else {
-		s.table.PrefetchInbound(&a.look)
+		t.PrefetchInbound(&a.look)
 	}
 }
 

@@ -149,15 +149,19 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 // direction: the block that has been idle longest gives no ports while others have some (RFC 7768
 // section 2). Only who holds several blocks has a choice. The caller holds mu.
 func (s *shard) touch(sub *subscriber) {
-	if len(sub.blocks) < 2 {
+	if len(sub.blocks) < 2 || sub.touched != 0 && s.tick+1-sub.touched < touchPeriod {
 		return
 	}
+	sub.touched = s.tick + 1
 	for _, b := range sub.blocks {
 		if age := int32(s.tick - s.table.LastPacket(b.id)); age >= 0 {
 			sub.holding.Touch(b.block, s.now.Add(-time.Duration(age)*time.Millisecond))
 		}
 	}
 }
+
+// touchPeriod is how often a holding is told: the table does not know more precisely when a block had a packet.
+const touchPeriod = 1000 // ticks
 
 // grant gets a subscriber another block and takes a port from it: the block is
 // reserved, then recorded, then used (rule 4 of the design). The caller holds no lock; on success the port is taken and

@@ -32,10 +32,11 @@ type subscriber struct {
 	index     uint32      // in the shard's registry
 	blocks    []heldBlock // those of holding, in first where there is one
 	first     [1]heldBlock
-	others    int        // sessions of protocols without ports
-	high      bool       // its ports have passed the high mark
-	account   *account   // of the internal address, in all pools
-	overloads *overloads // what rests of ports that mappings share, or nil
+	others    int          // sessions of protocols without ports
+	high      bool         // its ports have passed the high mark
+	touched   mapping.Tick // 1 + when its holding was told of the packets of its blocks
+	account   *account     // of the internal address, in all pools
+	overloads *overloads   // what rests of ports that mappings share, or nil
 }
 
 // heldBlock is a block of a holding and its number in the shard's table.
