@@ -36,7 +36,7 @@ func RangeOf(first, last netip.Addr) (Range, error) {
 }
 
 // RangeOfPrefix returns all addresses of a prefix; host bits are masked away.
-// The Range is invalid when the prefix is.
+// The Range is invalid when the prefix is, or when it ends among the IPv4-mapped addresses and begins before them.
 func RangeOfPrefix(p netip.Prefix) Range {
 	if !p.IsValid() {
 		return Range{}
@@ -48,7 +48,11 @@ func RangeOfPrefix(p netip.Prefix) Range {
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
-	return Range{first: p.Addr(), last: lastOf(p)}
+	r := Range{first: p.Addr(), last: lastOf(p)}
+	if r.last.Is4In6() {
+		return Range{}
+	}
+	return r
 }
 
 // lastOf returns the highest address of a masked prefix.

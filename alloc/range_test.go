@@ -124,6 +124,20 @@ func TestRangeAgainstNumbers(t *testing.T) {
 	}
 }
 
+// TestRangeAmongMapped: a prefix that ends among the IPv4-mapped addresses would be of both families.
+func TestRangeAmongMapped(t *testing.T) {
+	for _, s := range []string{"::ffff:1.2.6.4/93", "::fff8:0:0/93", "::ffff:1.2.3.4/95"} {
+		if r, err := ParseRange(s); err == nil {
+			t.Errorf("%q is %v", s, r)
+		}
+	}
+	for _, s := range []string{"::ffff:1.2.3.4/96", "::/0", "::/64"} {
+		if _, err := ParseRange(s); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // FuzzParseRanges: what is read is written so that it reads as the same.
 func FuzzParseRanges(f *testing.F) {
 	for _, s := range []string{
@@ -133,6 +147,7 @@ func FuzzParseRanges(f *testing.F) {
 		"255.255.255.255",                   // the top of the space
 		"fe80::1%eth0",                      // a zone
 		"::ffff:1.2.3.4/96",                 // mapped
+		"::ffff:1.2.6.4/93 ::fff8:0:0/93",   // mapped at its end
 	} {
 		f.Add(s)
 	}
