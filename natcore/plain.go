@@ -102,8 +102,11 @@ func (c *call) chunk(packets []Packet, a []plain) {
 	for len(packets) > 0 {
 		n := 0
 		for n < len(packets) && a[n].begin(c.e, &packets[n]) {
-			a[n].prefetch(c.e, packets[n].Direction)
 			n++
+		}
+		// A loop of its own, for what it has to read itself overlaps only where the loop is short.
+		for i := range n {
+			a[i].prefetch(c.e, packets[i].Direction)
 		}
 		if n > 0 {
 			c.staged(packets[:n], a[:n])
