@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
 	"github.com/stretchr/testify/require"
@@ -269,18 +268,6 @@ func TestOverloadRules(t *testing.T) {
 				}
 			},
 		})
-		for range 4 {
-			n.wait(3 * time.Hour)
-			n.expire()
-		}
-		st := n.Stats()
-		require.Zero(t, st.Sessions+st.Mappings+st.Subscribers+st.ReleasesPending+st.Pools[0].BlocksHeating)
-		allocated := 0
-		for _, r := range n.blockRecords() {
-			if r.Kind == logging.BlockAllocated {
-				allocated++
-			}
-		}
-		require.Len(t, n.blockRecords(), 2*allocated)
+		n.runsOut(t)
 	})
 }

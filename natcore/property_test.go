@@ -332,18 +332,23 @@ func TestRules(t *testing.T) {
 		}
 		// When all is over everything is free again, and every block that was recorded is recorded as released.
 		n.log.Refuse(nil)
-		for range 4 {
-			n.wait(3 * time.Hour)
-			n.expire()
-		}
-		st := n.Stats()
-		require.Zero(t, st.Sessions+st.Mappings+st.Subscribers+st.ReleasesPending+st.Pools[0].BlocksHeating)
-		allocated := 0
-		for _, r := range n.blockRecords() {
-			if r.Kind == logging.BlockAllocated {
-				allocated++
-			}
-		}
-		require.Len(t, n.blockRecords(), 2*allocated)
+		n.runsOut(t)
 	})
+}
+
+// runsOut lets everything end, and requires that all is free again and every block that was recorded is recorded as released.
+func (n *nat) runsOut(t failer) {
+	for range 4 {
+		n.wait(3 * time.Hour)
+		n.expire()
+	}
+	st := n.Stats()
+	require.Zero(t, st.Sessions+st.Mappings+st.Subscribers+st.ReleasesPending+st.Pools[0].BlocksHeating)
+	allocated := 0
+	for _, r := range n.blockRecords() {
+		if r.Kind == logging.BlockAllocated {
+			allocated++
+		}
+	}
+	require.Len(t, n.blockRecords(), 2*allocated)
 }
