@@ -140,6 +140,7 @@ func (r *reader) holding(s *shard, p *pool, sub *subscriber, position uint32) {
 		}
 		s.table.RestoreLastPacket(sub.blocks[i].id, s.tick-mapping.Tick(age))
 	}
+	sub.touched = s.tick + 1
 }
 
 // own gives a block to its subscriber, and reports whether nobody else has it.

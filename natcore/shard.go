@@ -152,6 +152,11 @@ func (s *shard) touch(sub *subscriber) {
 	if len(sub.blocks) < 2 || sub.touched != 0 && s.tick+1-sub.touched < touchPeriod {
 		return
 	}
+	s.tell(sub)
+}
+
+// tell is touch without a period. The caller holds mu.
+func (s *shard) tell(sub *subscriber) {
 	sub.touched = s.tick + 1
 	for _, b := range sub.blocks {
 		if age := int32(s.tick - s.table.LastPacket(b.id)); age >= 0 {

@@ -224,6 +224,7 @@ func (s *shard) save(w *writer, e *Engine) {
 		if e.pools[sub.key.pool].layout == nil {
 			continue
 		}
+		s.tell(sub) // and so is the restored one's told, in the same period
 		w.part(sub.holding.AppendSnapshot)
 		w.u(uint64(len(sub.blocks)))
 		for _, b := range sub.blocks {
