@@ -21,10 +21,7 @@ func TestSetMatchesModel(t *testing.T) {
 			model[i] = all
 		}
 		s.init(uint64(len(model)), all)
-		position := func() uint32 {
-			if len(model) == 0 {
-				t.Skip("empty")
-			}
+		position := func() uint32 { // of a set that is not empty
 			if rapid.Bool().Draw(t, "edge") {
 				return uint32(edge.Draw(t, "position") % uint64(len(model)))
 			}
@@ -32,6 +29,9 @@ func TestSetMatchesModel(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
+				if len(model) == 0 {
+					return
+				}
 				pos, on := position(), rapid.Bool().Draw(t, "on")
 				if got := s.put(pos, on); got != (model[pos] != on) {
 					t.Fatalf("put(%d, %v) = %v", pos, on, got)
@@ -48,6 +48,9 @@ func TestSetMatchesModel(t *testing.T) {
 				}
 			},
 			"fill": func(t *rapid.T) {
+				if len(model) == 0 {
+					return
+				}
 				a, b, on := position(), position(), rapid.Bool().Draw(t, "on")
 				a, b = min(a, b), max(a, b)
 				s.fillRange(uint64(a), uint64(b), on)
