@@ -1,5 +1,7 @@
 package mapping
 
+import "github.com/blocknat/blocknat/internal/prefetch"
+
 // BlockID names a block of a table. It is used again when its block is removed. Zero names none.
 type BlockID uint32
 
@@ -66,7 +68,7 @@ func (t *Table) Block(id BlockID) (b *Block, ok bool) {
 }
 
 // PrefetchBlock asks for the memory of a block, and does not wait for it.
-func (t *Table) PrefetchBlock(id BlockID) { prefetchBlock(t.blocks.at(id)) }
+func (t *Table) PrefetchBlock(id BlockID) { prefetch.Line(t.blocks.at(id)) }
 
 // LastPacket returns when a session of the block last had a packet, of either direction, or up to 16.4 s less.
 func (t *Table) LastPacket(id BlockID) Tick { return t.blocks.at(id).seen }

@@ -1,5 +1,7 @@
 package mapping
 
+import "github.com/blocknat/blocknat/internal/keyed"
+
 // entry is one 32-byte slot of a flat table: a 16-byte key and a 16-byte value, half a
 // cache line, without pointers. The low byte of lo is no part of the key: it
 // holds the entry's state, and zero there means that the slot is empty.
@@ -24,7 +26,7 @@ type flatSegment struct {
 // flat is an extendible hash table: the leading bits of a key's hash choose a
 // segment through the directory, the trailing ones a slot within it.
 type flat struct {
-	hash  hasher
+	hash  keyed.Hash
 	dir   []uint32 // indices of segments; len(dir) = 1 << depth
 	depth uint8
 	segs  []flatSegment
@@ -33,7 +35,7 @@ type flat struct {
 
 func newFlat(key [24]byte) flat {
 	return flat{
-		hash: newHasher(key),
+		hash: keyed.New(key),
 		dir:  []uint32{0},
 		segs: []flatSegment{{slots: make([]entry, flatSlotsMin)}},
 	}
@@ -48,7 +50,7 @@ func (t *flat) segment(h uint64) *flatSegment { return &t.segs[t.dir[h>>(64-t.de
 // count. The pointer is good until the next insertion or deletion.
 func (t *flat) find(hi, lo uint64) *entry {
 	lo &^= stateMask
-	h := t.hash.sum(hi, lo)
+	h := t.hash.Sum(hi, lo)
 	s := t.segment(h)
 	mask := len(s.slots) - 1
 	for i := s.home(h); ; i = (i + 1) & mask {
@@ -64,7 +66,7 @@ func (t *flat) find(hi, lo uint64) *entry {
 
 // insert adds an entry whose key is not in the table and whose state is not zero.
 func (t *flat) insert(n entry) {
-	h := t.hash.sum(n.hi, n.lo&^stateMask)
+	h := t.hash.Sum(n.hi, n.lo&^stateMask)
 	for {
 		s := t.segment(h)
 		if s.used < len(s.slots)/4*3 {
@@ -95,7 +97,7 @@ func (t *flat) enlarge(s *flatSegment) {
 	s.slots, s.used = make([]entry, 2*len(old)), 0
 	for _, e := range old {
 		if e.lo&stateMask != 0 {
-			s.place(t.hash.sum(e.hi, e.lo&^stateMask), e)
+			s.place(t.hash.Sum(e.hi, e.lo&^stateMask), e)
 		}
 	}
 }
@@ -121,7 +123,7 @@ func (t *flat) split(hash uint64) {
 		if e.lo&stateMask == 0 {
 			continue
 		}
-		h := t.hash.sum(e.hi, e.lo&^stateMask)
+		h := t.hash.Sum(e.hi, e.lo&^stateMask)
 		if h&bit == 0 {
 			low.place(h, e)
 		} else {
@@ -141,7 +143,7 @@ func (t *flat) split(hash uint64) {
 // Entries behind it move up, so that a search never meets a gap.
 func (t *flat) remove(hi, lo uint64) bool {
 	lo &^= stateMask
-	h := t.hash.sum(hi, lo)
+	h := t.hash.Sum(hi, lo)
 	s := t.segment(h)
 	mask := len(s.slots) - 1
 	i := s.home(h)
@@ -157,7 +159,7 @@ func (t *flat) remove(hi, lo uint64) bool {
 	}
 	for j := (i + 1) & mask; s.slots[j].lo&stateMask != 0; j = (j + 1) & mask {
 		e := &s.slots[j]
-		home := s.home(t.hash.sum(e.hi, e.lo&^stateMask))
+		home := s.home(t.hash.Sum(e.hi, e.lo&^stateMask))
 		// The entry at j may fill the gap at i when its home is not in (i, j].
 		if (j-home)&mask >= (j-i)&mask {
 			s.slots[i] = *e

@@ -83,26 +83,3 @@ func TestFlatGrowthIsBounded(t *testing.T) {
 	}
 	require.Zero(t, f.used)
 }
-
-// TestHashSpreads checks that keys that differ in few bits fill the table evenly: with
-// 2^16 keys in 2^8 buckets each bucket holds 256 on average, with a standard deviation of 16.
-func TestHashSpreads(t *testing.T) {
-	h := newHasher([24]byte{11, 2, 3, 9: 77, 17: 5})
-	for name, key := range map[string]func(i uint64) (uint64, uint64){
-		"ports":     func(i uint64) (uint64, uint64) { return 0x64400001_0000_0000 | i<<16, 0xc6336401_0035_1000 },
-		"addresses": func(i uint64) (uint64, uint64) { return 0x64400000_0000_0000 + i<<32, 0xc6336401_0035_1000 },
-		"remotes":   func(i uint64) (uint64, uint64) { return 0x64400001_9c40_0000, i << 32 },
-		"low bits":  func(i uint64) (uint64, uint64) { return i, i },
-	} {
-		var high, low [256]int
-		for i := range uint64(1 << 16) {
-			s := h.sum(key(i))
-			high[s>>56]++
-			low[uint8(s)]++
-		}
-		for b := range high {
-			require.InDelta(t, 256, high[b], 6*16, "%s: leading bits %d", name, b)
-			require.InDelta(t, 256, low[b], 6*16, "%s: trailing bits %d", name, b)
-		}
-	}
-}

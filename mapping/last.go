@@ -1,5 +1,7 @@
 package mapping
 
+import "github.com/blocknat/blocknat/internal/prefetch"
+
 // endLast removes the only session of an internal endpoint with its mapping, where neither endpoint has anything else: what end does for all,
 // with one search. It is the way of most sessions, and undoes AddFirst.
 func (t *Table) endLast(p spot) (e Ended, ok bool) {
@@ -30,7 +32,7 @@ func (t *Table) foresee(s *segment, from int, all bool, at hint) {
 		if r.peer == 0 || !all && s.due[i].after(at) {
 			continue
 		}
-		t.in.prefetch(t.in.hash.sum(nearExternal(r.external(), 0), r.peer&spaceMask|anchor<<kindShift))
-		prefetchBlock(t.blocks.at(s.blocks[i]))
+		t.in.prefetch(t.in.hash.Sum(nearExternal(r.external(), 0), r.peer&spaceMask|anchor<<kindShift))
+		prefetch.Line(t.blocks.at(s.blocks[i]))
 	}
 }

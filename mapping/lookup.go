@@ -20,19 +20,19 @@ type Lookup struct {
 // begin begins the look-up of a session.
 func (x *side) begin(l *Lookup, near uint64, space portblock.Space, remote Endpoint) {
 	l.near, l.remote, l.what = near, remote.pack(), what(anchor, space)
-	l.hash = x.hash.sum(near, l.what)
+	l.hash = x.hash.Sum(near, l.what)
 }
 
 // LookOutbound begins the look-up of the session of a packet that leaves.
 func (t *Table) LookOutbound(l *Lookup, realm uint16, space portblock.Space, internal, remote Endpoint) {
 	l.near, l.remote, l.what = nearInternal(realm, internal), remote.pack(), what(anchor, space)
-	l.hash = t.out.hash.sum(l.near, l.what)
+	l.hash = t.out.hash.Sum(l.near, l.what)
 }
 
 // LookInbound begins the look-up of the session of a packet that arrives; class is the class of its remote endpoint.
 func (t *Table) LookInbound(l *Lookup, space portblock.Space, external Endpoint, class uint16, remote Endpoint) {
 	l.near, l.remote, l.what = nearExternal(external, class), remote.pack(), what(anchor, space)
-	l.hash = t.in.hash.sum(l.near, l.what)
+	l.hash = t.in.hash.Sum(l.near, l.what)
 }
 
 // PrefetchOutbound asks for the memory that PassOutbound will read, and does not wait for it.
@@ -71,7 +71,7 @@ func (x *side) look(l *Lookup) *half {
 // further returns the half of a session that its endpoint's anchor does not hold.
 func (x *side) further(l *Lookup) *half {
 	key := l.remote | l.what&^(3<<kindShift) | session<<kindShift
-	return x.find(x.hash.sum(l.near, key), l.near, key, sessionKey)
+	return x.find(x.hash.Sum(l.near, key), l.near, key, sessionKey)
 }
 
 // spot returns where the half of a look-up's session lies.

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 
+	"github.com/blocknat/blocknat/internal/keyed"
+	"github.com/blocknat/blocknat/internal/prefetch"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -15,7 +17,7 @@ import (
 // first, and four fifths in the cache line that it reads first. A half whose group is full lies in the next group with room: a search
 // goes on behind full groups only.
 type side struct {
-	hash hasher
+	hash keyed.Hash
 	dir  []door                 // 6 << n of them, for equal shares of the hashes
 	hint atomic.Pointer[[]door] // dir, for prefetch
 	// counts says that sessions of mappings are counted here, and that segments have what only Expire and the ends of sessions
@@ -73,7 +75,7 @@ const (
 )
 
 func (x *side) init(key [24]byte, counts bool) {
-	x.hash, x.counts, x.crowds = newHasher(key), counts, newFlat(key)
+	x.hash, x.counts, x.crowds = keyed.New(key), counts, newFlat(key)
 	x.setDir(make([]door, 6))
 	x.lead(0, len(x.dir), x.newSegment(1))
 }
@@ -149,7 +151,7 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 func (x *side) prefetch(h uint64) {
 	dir := *x.hint.Load()
 	i, _ := bits.Mul64(h, uint64(len(dir)))
-	prefetch(&dir[i].halves.Load()[home(h)])
+	prefetch.Pair(&dir[i].halves.Load()[home(h)])
 }
 
 // setDir replaces the directory.
@@ -183,30 +185,30 @@ func (x *side) spotOf(h uint64, r *half) spot {
 func (x *side) hashOf(r *half) uint64 {
 	switch r.kind() {
 	case anchor:
-		return x.hash.sum(r.near, r.peer&whatMask)
+		return x.hash.Sum(r.near, r.peer&whatMask)
 	case session:
-		return x.hash.sum(r.near, r.peer&sessionKey)
+		return x.hash.Sum(r.near, r.peer&sessionKey)
 	}
-	return x.hash.sum(r.near, r.peer&mappedKey)
+	return x.hash.Sum(r.near, r.peer&mappedKey)
 }
 
 // anchor finds the anchor of an endpoint.
 func (x *side) anchor(near uint64, space portblock.Space) spot {
 	key := what(anchor, space)
-	h := x.hash.sum(near, key)
+	h := x.hash.Sum(near, key)
 	return x.spotOf(h, x.find(h, near, key, whatMask))
 }
 
 // session finds the half of its own that a session has, and mapping that of a mapping.
 func (x *side) session(near uint64, space portblock.Space, remote uint64) spot {
 	key := remote | what(session, space)
-	h := x.hash.sum(near, key)
+	h := x.hash.Sum(near, key)
 	return x.spotOf(h, x.find(h, near, key, sessionKey))
 }
 
 func (x *side) mapping(near uint64, space portblock.Space, scope uint64) spot {
 	key := scope | what(mapped, space)
-	h := x.hash.sum(near, key)
+	h := x.hash.Sum(near, key)
 	return x.spotOf(h, x.find(h, near, key, mappedKey))
 }
 

@@ -31,7 +31,7 @@ func TestSideAgainstMap(t *testing.T) {
 		removals := rapid.Uint64Range(0, 6).Draw(t, "removals in ten")
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "rng"), 1))
 		find := func(k key) spot {
-			h := x.hash.sum(k.near, k.peer&sessionKey)
+			h := x.hash.Sum(k.near, k.peer&sessionKey)
 			return x.spotOf(h, x.find(h, k.near, k.peer|rng.Uint64N(256), sessionKey))
 		}
 		for step := range rapid.IntRange(1, 6000).Draw(t, "steps") {

@@ -18,15 +18,15 @@ const module = "github.com/blocknat/blocknat"
 var allowed = map[string][]string{
 	"alloc":                  {},
 	"flowmask":               {},
-	"portblock":              {},
+	"portblock":              {"internal/prefetch"},
 	"logging":                {},
 	"logging/ipfix":          {"logging"},
 	"logging/syslog":         {"logging"},
 	"logging/journal":        {"logging"},
-	"logging/formula":        {"logging", "mapping/deterministic", "portblock"},
+	"logging/formula":        {"logging", "mapping/deterministic", "portblock", "internal/prefetch"},
 	"logging/loggingtest":    {"logging"},
-	"mapping":                {"portblock", "flowmask"},
-	"mapping/deterministic":  {"portblock"},
+	"mapping":                {"portblock", "flowmask", "internal/keyed", "internal/prefetch"},
+	"mapping/deterministic":  {"portblock", "internal/prefetch"},
 	"mapping/rewrite":        {},
 	"mapping/rewrite/layers": {"mapping/rewrite"},
 	"logging/slogsink":       {"logging"},
@@ -36,12 +36,17 @@ var allowed = map[string][]string{
 
 	// Test support.
 	"mapping/rewrite/internal/capture": {},
-	"natcore":                          {"alloc", "flowmask", "portblock", "logging", "mapping", "mapping/deterministic", "mapping/rewrite"},
+	"natcore":                          {"alloc", "flowmask", "portblock", "logging", "mapping", "mapping/deterministic", "mapping/rewrite", "internal/index", "internal/keyed", "internal/prefetch"},
 	"natcore/nattest":                  {},
-	"natcore/nattest/blocknat":         {"alloc", "flowmask", "portblock", "logging", "mapping", "mapping/deterministic", "mapping/rewrite", "natcore", "natcore/nattest"},
+	"natcore/nattest/blocknat":         {"alloc", "flowmask", "portblock", "logging", "mapping", "mapping/deterministic", "mapping/rewrite", "natcore", "natcore/nattest", "internal/index", "internal/keyed", "internal/prefetch"},
 	"internal/conformance":             {},
 	"internal/disk":                    {},
 	"internal/guard":                   {},
+
+	// What the tables share.
+	"internal/index":    {"internal/prefetch"},
+	"internal/keyed":    {},
+	"internal/prefetch": {},
 }
 
 // forbidden are packages that nobody gets who imports only the engine and what it stands on.

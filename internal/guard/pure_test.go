@@ -15,7 +15,7 @@ import (
 
 // pure lists the packages without goroutines, timers, loggers, I/O, environment, init functions,
 // package variables that change, or clock (ARCHITECTURE.md). Subpackages are included.
-var pure = []string{"alloc", "flowmask", "portblock", "mapping", "natcore"}
+var pure = []string{"alloc", "flowmask", "portblock", "mapping", "natcore", "internal/index", "internal/keyed"}
 
 // pureImports are what these packages have no use for.
 var pureImports = []string{"os", "io/ioutil", "log", "log/slog", "net", "net/http", "syscall", "runtime", "flag", "math/rand", "unsafe"}

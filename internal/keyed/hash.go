@@ -1,20 +1,23 @@
-package mapping
+// Package keyed has the hash of the tables that strangers fill: whoever does not know its key cannot aim keys at one place of a
+// table (ATK-17). It is no message authentication code.
+package keyed
 
 import "math/bits"
 
-// hasher is a keyed hash of 16-byte keys: two 64x64->128 multiplications, each
-// folded to 64 bits. Whoever does not know the key cannot aim keys at one place of
-// a table (ATK-17); it is no message authentication code.
-type hasher struct{ k0, k1, k2 uint64 }
+// Hash is a keyed hash of 16-byte keys: two 64x64->128 multiplications, each
+// folded to 64 bits. It is immutable and safe for concurrent use.
+type Hash struct{ k0, k1, k2 uint64 }
 
-func newHasher(key [24]byte) hasher {
+// New returns the hash of a secret key.
+func New(key [24]byte) Hash {
 	// The constants (digits of pi) keep the mixing good under a key of few bits, as tests use.
-	return hasher{
+	return Hash{
 		le64(key[0:]) ^ 0x243f6a8885a308d3, le64(key[8:]) ^ 0x13198a2e03707344, le64(key[16:]) ^ 0xa4093822299f31d1 | 1,
 	}
 }
 
-func (h *hasher) sum(hi, lo uint64) uint64 {
+// Sum returns the hash of a key, all bits of which are alike.
+func (h *Hash) Sum(hi, lo uint64) uint64 {
 	a, b := bits.Mul64(hi^h.k0, lo^h.k1)
 	// The first product is zero when a factor is; mixing hi and lo in again
 	// keeps such keys apart.

@@ -1,0 +1,11 @@
+//go:build !amd64 && !arm64
+
+package prefetch
+
+import "unsafe"
+
+func line(unsafe.Pointer) {}
+
+func pair(unsafe.Pointer) {}
+
+func lines(unsafe.Pointer, int) {}
