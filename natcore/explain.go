@@ -1,6 +1,7 @@
 package natcore
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -38,15 +39,15 @@ type Explanation struct {
 	// Static is the name of the Static or the Peering that translates the session, empty where none does. Conflicts with other sessions and
 	// source addresses that have run out are not looked at.
 	Static string
-	// External is the endpoint of the session's mapping where there is one, else the subscriber's external address with port 0; it is not
-	// valid for who has none.
+	// External is the endpoint of the session's mapping where there is one, else with port 0 the external address of the subscriber, or the only one
+	// that it can get; it is not valid for who has neither.
 	External netip.AddrPort
 	// Internal is the internal endpoint that a session from outside leads to, of several servers the one that would get it.
 	Internal netip.AddrPort
 	// Limits are all that bound the session, outermost first, with what is in use. The first one that is full refuses; where
 	// PoolConfig.Overload is set, those of ports and blocks do not, as long as one of the ports in use can be shared.
 	Limits []Limit
-	// Blocks are those of the subscriber's external address, zero for who has none.
+	// Blocks are those of the external address of External, zero where that is not valid or no further block is asked for.
 	Blocks portblock.BlockCounts
 	// Holders are the subscribers that hold most blocks of that address, largest first, at most ten. They are looked for
 	// only when no block is to be had.
@@ -310,7 +311,7 @@ func (x *explanation) ports(p *pool, now time.Time) Reason {
 	}
 	c := p.layout.Config()
 	path := fmt.Sprintf("Pools[%d].Blocks.", x.key.pool)
-	want, lease := portblock.Want{Spaces: x.space.Set()}, alloc.Lease{}
+	want, lease := portblock.Want{Spaces: x.space.Set(), Keep: true, Internal: x.q.Internal.Port()}, alloc.Lease{}
 	why, held := ReasonNone, 0
 	if x.sub != nil {
 		h := &x.sub.holding
@@ -318,22 +319,17 @@ func (x *explanation) ports(p *pool, now time.Time) Reason {
 		for sp := range portblock.Space(portblock.NumSpaces) {
 			all += h.Ports(sp)
 		}
-		want, lease, held = h.Want(x.space), x.sub.lease, h.Blocks()-h.Retiring()
-		why = first(
-			x.bound(fmt.Sprintf("%sMaxPorts[%v]", path, x.space), int64(h.Ports(x.space)), c.MaxPorts[x.space], 0, true, ReasonPortLimit),
-			x.bound(path+"MaxPortsTotal", int64(all), c.MaxPortsTotal, 0, true, ReasonPortLimit))
-		if why == ReasonNone && h.FreePorts(x.space, now) > 0 {
+		x.bound(fmt.Sprintf("%sMaxPorts[%v]", path, x.space), int64(h.Ports(x.space)), c.MaxPorts[x.space], 0, true, ReasonPortLimit)
+		x.bound(path+"MaxPortsTotal", int64(all), c.MaxPortsTotal, 0, true, ReasonPortLimit)
+		switch err := h.MayTakePort(x.space, x.q.Internal.Port(), now); {
+		case err == nil:
 			return ReasonNone
+		case !errors.Is(err, portblock.ErrNeedBlock):
+			why = reasonOf(err)
 		}
-		if why == ReasonNone && h.Resting(x.space, now) > 0 && c.Resting == portblock.RestOldest && held >= c.MaxBlocks {
-			return ReasonNone
-		}
+		want.Further, lease, held = h.Want(x.space).Further, x.sub.lease, h.Blocks()-h.Retiring()
 	}
-	full := ReasonBlockLimit
-	if x.sub != nil && x.sub.holding.Resting(x.space, now) > 0 {
-		full = ReasonPortsResting
-	}
-	why = first(why, x.bound(path+"MaxBlocks", int64(held), c.MaxBlocks, 0, true, full),
+	why = first(why, x.bound(path+"MaxBlocks", int64(held), c.MaxBlocks, 0, true, ReasonBlockLimit),
 		x.bound("the subscriber's quota, Blocks", int64(x.a.blocks), x.a.quota.Blocks, 0, true, ReasonBlockLimit))
 	if r := x.a.realm; r != nil {
 		_, inRealm := x.names()
@@ -368,10 +364,12 @@ func (x *explanation) block(p *pool, lease alloc.Lease, want portblock.Want, now
 	if !lease.IsValid() {
 		if p.selection == nil && p.cfg.Map == nil {
 			x.Limits = append(x.Limits, Limit{Name: fmt.Sprintf("addresses of pool %q", p.cfg.Name), Used: int64(n.Addresses - n.Open), Max: int64(n.Addresses)})
-			if n.Open == 0 {
+			switch {
+			case n.Open == 0:
 				return ReasonAddressesExhausted
+			case p.alloc.Positions() > 1:
+				return ReasonNone // an open address has room, and which one is drawn is not known
 			}
-			return ReasonNone
 		}
 		l, err := p.choose(x.key)
 		if err != nil {
@@ -392,7 +390,7 @@ func (x *explanation) block(p *pool, lease alloc.Lease, want portblock.Want, now
 	if at, ok := a.NextFree(); ok {
 		x.RetryAfter = max(at.Sub(now), 0)
 	}
-	if x.sub != nil && x.sub.holding.Resting(x.space, now) > 0 && p.layout.Config().Resting == portblock.RestOldest {
+	if x.sub != nil && x.sub.holding.MayTakeHeldPort(x.space, x.q.Internal.Port(), now) == nil {
 		return ReasonNone // what rests serves where no block is to be had
 	}
 	return ReasonBlocksExhausted

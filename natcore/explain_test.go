@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/flowmask"
 	"github.com/blocknat/blocknat/mapping/deterministic"
 	"github.com/blocknat/blocknat/natcore"
 	"github.com/blocknat/blocknat/portblock"
@@ -81,7 +82,7 @@ func TestExplain(t *testing.T) {
 func TestExplainIsRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		few := func(name string) int { return rapid.SampledFrom([]int{0, 0, 1, 3, 8, 20}).Draw(t, name) }
-		mode := rapid.SampledFrom([]string{"blocks", "one each", "map", "overload"}).Draw(t, "mode")
+		mode := rapid.SampledFrom([]string{"blocks", "one each", "one address", "masks", "map", "overload"}).Draw(t, "mode")
 		n := newNAT(t, func(c *natcore.Config) {
 			c.Quotas = natcore.Quotas{
 				Reserved: []natcore.Traffic{{RemotePort: 53}},
@@ -97,11 +98,21 @@ func TestExplainIsRight(t *testing.T) {
 			p.Blocks = portblock.Config{
 				BlockSize: 16, Ports: portblock.RangeOf(1024, 1024+16*4-1), MaxBlocks: rapid.IntRange(1, 3).Draw(t, "max blocks"),
 				MaxPortsTotal: few("max ports"), IdleTimeout: portblock.Off,
+				Parity:        rapid.SampledFrom([]portblock.Preference{portblock.Ignore, portblock.Prefer, portblock.Require}).Draw(t, "parity"),
+				Resting:       rapid.SampledFrom([]portblock.RestPolicy{portblock.RestRefuse, portblock.RestOldest}).Draw(t, "resting"),
+				MaxResting:    few("max resting"),
+				NoRefill:      rapid.IntRange(0, 3).Draw(t, "no refill") == 0,
+				ActiveTimeout: time.Duration(few("active")) * 30 * time.Second,
+				Preserve:      rapid.Bool().Draw(t, "preserve"),
 			}
 			p.Blocks.MaxPorts[portblock.UDP] = few("max udp")
 			switch mode {
 			case "one each":
 				p.SubscribersPerAddress = 1
+			case "one address":
+				p.Addresses = alloc.MustParseRanges("203.0.113.5")
+			case "masks":
+				p.Select, p.Remotes = flowmask.MustParseMask("0.0.0.1", "flow:src-ip"), flowmask.MustParseMask("1", "flow:dst-port")
 			case "overload":
 				p.Mapping, p.Overload = natcore.AddressAndPortDependent, true
 			case "map":
@@ -121,17 +132,17 @@ func TestExplainIsRight(t *testing.T) {
 			if rapid.IntRange(0, 5).Draw(t, "expire") == 0 {
 				n.expire()
 			}
-			h := host(rapid.IntRange(2, 5).Draw(t, "host"))
+			h, k := host(rapid.IntRange(2, 5).Draw(t, "host")), rapid.SampledFrom([]kind{udp, udp, udp, tcp, icmp}).Draw(t, "kind")
 			for i := range rapid.SampledFrom([]int{1, 1, 18}).Draw(t, "burst") {
 				src := endpoint(h, 1+i+rapid.IntRange(0, 20).Draw(t, "port"))
 				dst := endpoint(server1, rapid.SampledFrom([]int{53, 80}).Draw(t, "remote"))
 				before := n.Stats()
-				a := n.Explain(natcore.Question{Internal: src, Remote: dst, Protocol: 17}, n.now)
+				a := n.Explain(natcore.Question{Internal: src, Remote: dst, Protocol: k.proto()}, n.now)
 				after := n.Stats()
 				require.Equal(t, before.Pools[0].BlocksHeating, after.Pools[0].BlocksHeating)
 				require.Equal(t, before.Drops, after.Drops)
 				require.Equal(t, []uint64{before.SessionsCreated, before.MappingsCreated}, []uint64{after.SessionsCreated, after.MappingsCreated})
-				why := n.refusal(t, 0, udp, src, dst)
+				why := n.refusal(t, 0, k, src, dst)
 				require.Equal(t, why, a.Reason, "%v > %v: %v", src, dst, a.Limits)
 				require.Equal(t, why == natcore.ReasonNone, a.Advice == "")
 			}

@@ -195,9 +195,9 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.mu.Unlock()
 		return taken{}, why
 	}
-	lease, want, used := alloc.Lease{}, portblock.Want{Spaces: space.Set()}, 1
+	lease, want, used := alloc.Lease{}, portblock.Want{Spaces: space.Set(), Keep: true, Internal: internal}, 1
 	if sub != nil {
-		lease, want, used = sub.lease, sub.holding.Want(space), sub.holding.Blocks()+1
+		lease, want.Further, used = sub.lease, sub.holding.Want(space).Further, sub.holding.Blocks()+1
 	} else if e.subscribers.Add(1) > int64(e.cfg.Limits.Subscribers) {
 		e.subscribers.Add(-1)
 		a.released()
@@ -286,7 +286,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	sub.blocks = append(sub.blocks, heldBlock{g.block, id})
 	p.setOwner(g.block, ownerOf(s.index))
 	if t, more, why = e.takePort(s, key, space, internal); more {
-		return taken{}, ReasonBlocksExhausted // the new block has no port of the required kind either
+		return taken{}, ReasonBlocksExhausted // not reached: the new block has a port of the wanted kind
 	}
 	return t, why
 }

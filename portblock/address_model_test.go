@@ -80,14 +80,16 @@ func addressConfigs() []Config {
 	return []Config{
 		{Ports: port("1024-4095")},
 		{Ports: port("1000-2900"), BlockSize: 64, Order: OrderSequential},
-		{Ports: port("0-1500"), BlockSize: 128, FirstBlockSize: 512},
+		{Ports: port("0-1500"), BlockSize: 128, FirstBlockSize: 512, Class: Require},
 		{Ports: port("1024-9000"), BlockSize: 4096, FirstBlockSize: 128, OrderKey: [16]byte{1}},
 		{Ports: port("2000-2600"), BlockSize: 16, FirstBlockSize: 32, Reserved: []Reservation{
 			{port("2016-2031"), 0}, {port("2020-2070"), TCP.Set()}, {port("0-2003"), 0}, {port("2100-2131"), AllSpaces &^ TCP.Set()}}},
 		{Scheme: PSID, PSIDOffset: 6, PSIDLength: 4},
 		{Scheme: PSID, PSIDOffset: 0, PSIDLength: 3, Ports: port("0-65535"), Spaces: ICMP.Set()},
 		{Scheme: MaskValue, Mask: 0x1400},
-		{Scheme: MaskValue, Mask: 0x8101, Ports: port("5000-40000")},
+		{Scheme: MaskValue, Mask: 0x8101, Ports: port("5000-40000"), Parity: Require},
+		{Ports: port("960-1100"), BlockSize: 16, FirstBlockSize: 32, Parity: Require, Class: Require, Reserved: []Reservation{
+			{port("1024-1038"), UDP.Set()}, {port("961-975"), 0}, {port("1041-1055"), TCP.Set()}}},
 		{Scheme: Crypto, BlockSize: 4096, CryptoKey: [16]byte{7}},
 		{Scheme: GMA, Ratio: 12, Run: 20},
 	}
@@ -126,7 +128,10 @@ func (m *addressMachine) took(t *rapid.T, b Block, want Want, owner uint64, cand
 }
 
 func (m *addressMachine) drawWant(t *rapid.T) Want {
-	return Want{Further: rapid.Bool().Draw(t, "further"), Spaces: SpaceSet(rapid.SampledFrom([]int{0, 0, 1, 2, 4, 7}).Draw(t, "spaces"))}
+	return Want{
+		Further: rapid.Bool().Draw(t, "further"), Spaces: SpaceSet(rapid.SampledFrom([]int{0, 0, 1, 2, 4, 7}).Draw(t, "spaces")),
+		Keep: rapid.Bool().Draw(t, "keep"), Internal: uint16(rapid.SampledFrom([]int{0, 1023, 1024, 40001}).Draw(t, "internal")),
+	}
 }
 
 func (m *addressMachine) take(t *rapid.T) {

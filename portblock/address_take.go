@@ -33,34 +33,35 @@ func (a *Address) TakeBlockOf(owner uint64, want Want, now time.Time) (Block, er
 func (a *Address) choose(want Want) (int, bool) {
 	l := a.layout
 	if l.big(want.Further) {
-		g, ok := a.pick(a.whole, int(a.nwhole), want.Spaces, true)
+		g, ok := a.pick(a.whole, int(a.nwhole), want, true)
 		return g * l.group, ok
 	}
 	if l.group > 1 {
-		if u, ok := a.pick(a.frag, int(a.nfree)-int(a.nwhole)*l.group, want.Spaces, false); ok {
+		if u, ok := a.pick(a.frag, int(a.nfree)-int(a.nwhole)*l.group, want, false); ok {
 			return u, true
 		}
 	}
-	return a.pick(a.free, int(a.nfree), want.Spaces, false)
+	return a.pick(a.free, int(a.nfree), want, false)
 }
 
-// pick draws one of the n set bits of words that has usable ports in the
-// spaces.
-func (a *Address) pick(words []uint64, n int, spaces SpaceSet, groups bool) (int, bool) {
+// pick draws one of the n set bits of words that has the ports that want asks
+// for.
+func (a *Address) pick(words []uint64, n int, want Want, groups bool) (int, bool) {
 	if n == 0 {
 		return 0, false
 	}
-	l := a.layout
+	l, spaces := a.layout, want.Spaces
 	if spaces&^l.cfg.Spaces != 0 {
 		return 0, false // a space that is not served has no usable port
 	}
-	if spaces != 0 && !a.reserved.uniform {
+	usable := a.reserved.usableFor(want)
+	if spaces != 0 && (usable != &a.reserved.usable || !a.reserved.uniform) {
 		var buf [MaxBlockSize / 64]uint64
 		n = 0
 		for i, w := range words {
 			for w2 := w; w2 != 0; w2 &= w2 - 1 {
 				b := bits.TrailingZeros64(w2)
-				if !a.suits(i*64+b, spaces, groups) {
+				if !a.suits(i*64+b, spaces, usable, groups) {
 					w &^= 1 << b
 				}
 			}
@@ -83,7 +84,7 @@ func (a *Address) pick(words []uint64, n int, spaces SpaceSet, groups bool) (int
 }
 
 // suits says whether unit (or group) i has a usable port in all the spaces.
-func (a *Address) suits(i int, spaces SpaceSet, groups bool) bool {
+func (a *Address) suits(i int, spaces SpaceSet, usable *unitSets, groups bool) bool {
 	n := 1
 	if groups {
 		n = a.layout.group
@@ -95,7 +96,7 @@ func (a *Address) suits(i int, spaces SpaceSet, groups bool) bool {
 		}
 		found := false
 		for u := i; u < i+n && !found; u++ {
-			found = getBit(a.reserved.usable[s], u)
+			found = getBit(usable[s], u)
 		}
 		if !found {
 			return false

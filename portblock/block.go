@@ -88,6 +88,11 @@ type Want struct {
 	// Spaces, when not empty, asks for a block that has a usable port in each
 	// of these spaces.
 	Spaces SpaceSet
+	// Keep asks, where Spaces is not empty, for a port in each of them that
+	// Config.Parity and Config.Class allow for the port Internal where they
+	// are Require.
+	Keep     bool
+	Internal uint16
 }
 
 // Port is an external port of a holding: the index of its address and the

@@ -55,7 +55,7 @@
 //
 // A refusal changes nothing and says what is missing: another block
 // (ErrNeedBlock), a higher maximum (ErrMaxBlocks, ErrMaxPorts), time
-// (ErrResting). Explain adds the counts.
+// (ErrResting). Explain adds the counts, and [Holding.MayTakePort] only asks.
 //
 // A live port may serve more than once where its user tells the uses apart by the
 // remote endpoint (port overloading, RFC 7857 section 3): [Holding.SharePort] chooses

@@ -82,8 +82,10 @@ type goldAddress struct {
 	rows   [65536]goldRow
 	now    int64
 
-	// usable caches, by position, the spaces with a usable port under rules.
+	// usable caches, by position, the spaces with a usable port under rules; kinds
+	// does so for each goldKind.
 	usable []SpaceSet
+	kinds  [4][]SpaceSet
 	cools  bool // something cools
 }
 
@@ -142,10 +144,14 @@ func (g *goldAddress) units() (free []bool, usable []SpaceSet) {
 	free = make([]bool, n)
 	if g.usable == nil {
 		g.usable = make([]SpaceSet, n)
+		for k := range g.kinds {
+			g.kinds[k] = make([]SpaceSet, n)
+		}
 		for p := range g.rows {
 			for s := range Space(NumSpaces) {
 				if u := g.rows[p].unit; u >= 0 && goldUsable(g.l, g.rules, s, p) {
 					g.usable[u] |= 1 << s
+					g.kinds[goldKind(p)][u] |= 1 << s
 				}
 			}
 		}
@@ -161,16 +167,29 @@ func (g *goldAddress) units() (free []bool, usable []SpaceSet) {
 	return free, g.usable
 }
 
+// goldKind tells even from odd ports, and those below 1024 from others.
+func goldKind(p int) int {
+	if p < 1024 {
+		return p&1 | 2
+	}
+	return p & 1
+}
+
 // candidates lists the positions at which a block of that kind is free.
 func (g *goldAddress) candidates(want Want) map[int]bool {
-	free, usable := g.units()
-	n := g.size(want.Further)
+	free, _ := g.units()
+	n, c := g.size(want.Further), g.l.Config()
 	out := map[int]bool{}
 	for u := 0; u < len(free); u += n {
 		ok, has := true, SpaceSet(0)
 		for v := u; v < u+n; v++ {
 			ok = ok && free[v]
-			has |= usable[v]
+			for k := range g.kinds {
+				differ := k ^ goldKind(int(want.Internal))
+				if !want.Keep || (differ&1 == 0 || c.Parity != Require) && (differ&2 == 0 || c.Class != Require) {
+					has |= g.kinds[k][v]
+				}
+			}
 		}
 		if ok && has&want.Spaces == want.Spaces {
 			out[u] = true

@@ -158,22 +158,31 @@ func wordOf4(free, live *[4]uint64, r int) (word, rest int) {
 
 // refuse names the reason, or gives a resting port where the policy says so.
 func (h *Holding) refuse(s Space, internal uint16, last bool) (Port, error) {
+	e, err := h.refusal(s, internal, last)
+	if err != nil {
+		return Port{}, err
+	}
+	return h.revive(e, s), nil
+}
+
+// refusal names the reason, or the entry of a resting port that the policy gives.
+func (h *Holding) refusal(s Space, internal uint16, last bool) (e uint64, err error) {
 	full := h.openBlocks() >= h.layout.cfg.MaxBlocks
 	if !full && !last {
-		return Port{}, ErrNeedBlock
+		return 0, ErrNeedBlock
 	}
 	if h.rest[s].n > 0 {
 		if h.layout.cfg.Resting == RestOldest {
-			if p, ok := h.takeOldest(s, internal); ok {
-				return p, nil
+			if e, ok := h.oldest(s, internal); ok {
+				return e, nil
 			}
 		}
-		return Port{}, ErrResting
+		return 0, ErrResting
 	}
 	if full {
-		return Port{}, ErrMaxBlocks
+		return 0, ErrMaxBlocks
 	}
-	return Port{}, ErrNoBlock
+	return 0, ErrNoBlock
 }
 
 // What of the internal port a choice keeps.
@@ -327,8 +336,22 @@ func (h *Holding) mask(slot, i int, internal uint16, keep int) uint64 {
 // wellKnown says whether a port is of the class 0-1023 (RFC 4787 REQ-3a).
 func wellKnown(p uint16) bool { return p < 1024 }
 
-// allows says whether the strict preferences allow a port.
-func (l *Layout) allows(port, internal uint16) bool {
-	return (l.cfg.Parity != Require || (port^internal)&1 == 0) &&
-		(l.cfg.Class != Require || wellKnown(port) == wellKnown(internal))
+// strict says whether a preference refuses ports.
+func (l *Layout) strict() bool { return l.cfg.Parity == Require || l.cfg.Class == Require }
+
+// portKinds is the number of kinds of ports that strict preferences tell apart.
+const portKinds = 4
+
+// kindOf returns the kind of a port: 0 where nothing is strict.
+func (l *Layout) kindOf(port uint16) (kind int) {
+	if l.cfg.Parity == Require {
+		kind = int(port & 1)
+	}
+	if l.cfg.Class == Require && !wellKnown(port) {
+		kind |= 2
+	}
+	return kind
 }
+
+// allows says whether the strict preferences allow a port.
+func (l *Layout) allows(port, internal uint16) bool { return l.kindOf(port) == l.kindOf(internal) }

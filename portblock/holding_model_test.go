@@ -28,7 +28,14 @@ func (w *world) takeOne(t *rapid.T, i int, s Space, internal uint16) {
 	snap := h.AppendSnapshot(nil)
 	w.wasOpen = w.open(i)
 	full := len(w.wasOpen) >= c.MaxBlocks
+	may := h.MayTakePort(s, internal, ms(w.now))
+	if !slices.Equal(settled(h, snap), h.AppendSnapshot(nil)) {
+		t.Fatalf("MayTakePort, which answers %v, changed the state", may)
+	}
 	p, err := h.TakePort(s, internal, rnd, ms(w.now))
+	if may != err {
+		t.Fatalf("MayTakePort answers %v, TakePort %v", may, err)
+	}
 	switch {
 	case err == nil:
 		w.took(t, i, s, internal, p, free, rnd == nil)
@@ -62,10 +69,15 @@ func (w *world) more(t *rapid.T, i int, s Space, internal uint16) {
 	ai := rapid.IntRange(0, 1).Draw(t, "address")
 	a := w.addr[ai]
 	want := h.Want(s)
+	want.Keep, want.Internal = rapid.Bool().Draw(t, "keep"), internal
 	b, err := a.TakeBlockOf(uint64(i), want, ms(w.now))
 	if err != nil {
 		_, resting := w.candidates(i, s, internal)
+		may := h.MayTakeHeldPort(s, internal, ms(w.now))
 		p, err := h.TakeHeldPort(s, internal, w.rnd, ms(w.now))
+		if may != err {
+			t.Fatalf("MayTakeHeldPort answers %v, TakeHeldPort %v", may, err)
+		}
 		switch {
 		case err == nil && w.l.cfg.Resting == RestOldest:
 			w.took(t, i, s, internal, p, nil, false)
@@ -106,6 +118,9 @@ func (w *world) more(t *rapid.T, i int, s Space, internal uint16) {
 		t.Fatalf("added twice: %v", err)
 	}
 	w.blocks[b] = &goldBlock{owner: i, ports: ports, seen: w.now, added: w.now, idle: w.now}
+	if free, _ := w.candidates(i, s, internal); want.Keep && len(free) == 0 {
+		t.Fatalf("block %v has no port for %d", b, internal)
+	}
 	w.takeOne(t, i, s, internal)
 }
 

@@ -83,22 +83,27 @@ func (h *Holding) freeOldest(s Space) {
 	h.free(entrySlot(e), entryOff(e), s)
 }
 
-// takeOldest takes the port that has rested longest and that the strict
-// preferences allow, before its time.
-func (h *Holding) takeOldest(s Space, internal uint16) (Port, bool) {
+// oldest finds the port that has rested longest and that the strict
+// preferences allow.
+func (h *Holding) oldest(s Space, internal uint16) (e uint64, ok bool) {
 	q := &h.rest[s]
 	for i := range q.n {
 		e := q.at(i)
 		slot, off := entrySlot(e), entryOff(e)
-		if h.isPending(slot, off, s) || !h.layout.allows(h.portOf(slot, off).Number, internal) {
-			continue
+		if !h.isPending(slot, off, s) && h.layout.allows(h.portOf(slot, off).Number, internal) {
+			return e, true
 		}
-		q.keep(func(x uint64) bool { return x != e })
-		_, live := h.bits(slot, s)
-		setBit(live, off)
-		return h.enliven(slot, off, s), true
 	}
-	return Port{}, false
+	return 0, false
+}
+
+// revive takes a resting port before its time.
+func (h *Holding) revive(e uint64, s Space) Port {
+	slot, off := entrySlot(e), entryOff(e)
+	h.rest[s].keep(func(x uint64) bool { return x != e })
+	_, live := h.bits(slot, s)
+	setBit(live, off)
+	return h.enliven(slot, off, s)
 }
 
 // forget makes the resting ports of a slot dead.

@@ -7,19 +7,32 @@ import (
 // Reserved is an immutable set of reserved ports by space, cut for one
 // layout. It is safe for concurrent use.
 //
-// It keeps merged ranges, 8 bytes each, and four bits a block; a bitmap over
-// all ports would be 24 KiB, too much where many addresses have a set of
-// their own.
+// It keeps merged ranges, 8 bytes each, and five bits a block (17 where a
+// preference is Require); a bitmap over all ports would be 24 KiB, too much
+// where many addresses have a set of their own.
 type Reserved struct {
 	layout *Layout
 	ranges [NumSpaces][]Range
 	// usable has a bit for each unit with a port that can be given out in
-	// the space, any for each with one in some space, full for each whose
-	// ports can all be given out in all spaces served.
-	usable    [NumSpaces][]uint64
+	// the space, kinds the same for the ports of each kind where there are
+	// several (Layout.kindOf), any for each with one in some space, full for
+	// each whose ports can all be given out in all spaces served.
+	usable    unitSets
+	kinds     []unitSets
 	any, full []uint64
 	// uniform says that usable is the same as any in all spaces served.
 	uniform bool
+}
+
+// unitSets are bitmaps of units by space.
+type unitSets [NumSpaces][]uint64
+
+// usableFor returns the units that have a port of the kind that is wanted.
+func (r *Reserved) usableFor(w Want) *unitSets {
+	if w.Keep && r.kinds != nil {
+		return &r.kinds[r.layout.kindOf(w.Internal)]
+	}
+	return &r.usable
 }
 
 // NewReserved returns the set of the given reservations; what the layout
@@ -41,8 +54,14 @@ func (l *Layout) NewReserved(rules []Reservation) (*Reserved, error) {
 	for u := range l.units {
 		setBit(r.full, u)
 	}
+	if l.strict() {
+		r.kinds = make([]unitSets, portKinds)
+	}
 	for s := range Space(NumSpaces) {
 		r.usable[s] = make([]uint64, w)
+		for k := range r.kinds {
+			r.kinds[k][s] = make([]uint64, w)
+		}
 		if !l.cfg.Spaces.Has(s) {
 			continue
 		}
@@ -51,6 +70,9 @@ func (l *Layout) NewReserved(rules []Reservation) (*Reserved, error) {
 			for p := int(free.first); p <= int(free.Last()); p++ {
 				if u, _, ok := l.locate(uint16(p)); ok {
 					counts[u]++
+					if r.kinds != nil {
+						setBit(r.kinds[l.kindOf(uint16(p))][s], u)
+					}
 				}
 			}
 		}
