@@ -342,6 +342,9 @@ func (s *flow) track(seg *Segment, end uint32, now Tick) (fitted bool) {
 	case phase == Reset && restart && state&(known|begun) == known && inWindow(seg.Seq, next):
 		flags &^= FlagSYN // a late SYN of the same connection, as good as any other segment
 		restart = false
+	case restart && early(state, fromRemote):
+		s.state = advance(state, flags, fromRemote)
+		return true
 	}
 	if restart || state&known == 0 || int32(seg.end()-next) > 0 {
 		s.sent[end] = seg.end()

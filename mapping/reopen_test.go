@@ -166,8 +166,8 @@ func TestHandshakeAfterTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			again := func() tcpEnds {
 				return ended(t).out(Segment{Seq: farNumber, Flags: FlagSYN}).
-					in(Segment{Seq: farNumber + 500, Flags: FlagSYN | FlagACK}).is(Established).
-					out(Segment{Seq: farNumber + 1, Flags: FlagACK})
+					in(Segment{Seq: farNumber + 500, Flags: FlagSYN | FlagACK}).is(Opening).
+					out(Segment{Seq: farNumber + 1, Flags: FlagACK}).is(Established)
 			}
 			again().in(Segment{Seq: 201, Flags: FlagRST}).is(Established)
 			again().in(Segment{Seq: farNumber + 501, Flags: FlagRST}).is(Reset)
@@ -179,6 +179,66 @@ func TestHandshakeAfterTheEnd(t *testing.T) {
 			ended(t).in(Segment{Seq: farNumber, Flags: FlagSYN}).is(phase)
 			ended(t).out(Segment{Seq: farNumber, Flags: FlagSYN}).is(phase)
 		})
+	}
+}
+
+// overs are connections that are over: the internal end sends 103 next, the remote one 202.
+func overs(t *testing.T) map[Phase]func() tcpEnds {
+	established := func() tcpEnds {
+		return newTCPEnds(t).open(Segment{Seq: 100, Flags: FlagSYN}).
+			in(Segment{Seq: 200, Flags: FlagSYN | FlagACK}).out(Segment{Seq: 101, Length: 1, Flags: FlagACK}).is(Established)
+	}
+	return map[Phase]func() tcpEnds{
+		Closing: func() tcpEnds {
+			return established().out(Segment{Seq: 102, Flags: FlagFIN}).in(Segment{Seq: 201, Flags: FlagFIN}).is(Closing)
+		},
+		Reset: func() tcpEnds {
+			return established().in(Segment{Seq: 201, Length: 1, Flags: FlagACK}).out(Segment{Seq: 102, Length: 1}).in(Segment{Seq: 202, Flags: FlagRST}).is(Reset)
+		},
+	}
+}
+
+// TestATK01_AStrangersSYNAfterTheEnd: who sends a SYN or a SYN-ACK to a connection that is over, before the internal end begins another one on its endpoints or after,
+// neither establishes that one nor are his numbers believed: the peer's are, and its FIN and its RST count.
+func TestATK01_AStrangersSYNAfterTheEnd(t *testing.T) {
+	again := Segment{Seq: farNumber, Flags: FlagSYN}
+	answer := Segment{Seq: farNumber + 500, Ack: farNumber + 1, Flags: FlagSYN | FlagACK}
+	for phase, over := range overs(t) {
+		for _, stranger := range []Segment{{Seq: 1 << 29, Flags: FlagSYN}, {Seq: 1 << 29, Ack: 33, Flags: FlagSYN | FlagACK}} {
+			for _, begun := range []func() tcpEnds{
+				func() tcpEnds { return over().in(stranger).is(phase).out(again).is(Opening) },
+				func() tcpEnds {
+					return over().in(stranger).in(stranger).is(phase).out(again).is(Opening).in(stranger).is(Opening)
+				},
+				func() tcpEnds { return over().out(again).is(phase).in(stranger).is(Opening) },
+			} {
+				opened := func() tcpEnds {
+					return begun().in(answer).out(Segment{Seq: farNumber + 1, Ack: farNumber + 501, Flags: FlagACK}).is(Established)
+				}
+				opened().in(Segment{Seq: 1<<29 + 1, Flags: FlagRST}).in(Segment{Seq: 1<<29 + 1, Flags: FlagFIN}).is(Established)
+				opened().in(Segment{Seq: farNumber + 501, Flags: FlagRST}).is(Reset)
+				opened().in(Segment{Seq: farNumber + 501, Flags: FlagFIN}).is(FinRemote).out(Segment{Seq: farNumber + 1, Flags: FlagFIN}).is(Closing)
+			}
+			// The internal end begins nothing: what is left of the connection is as it was.
+			e := over().in(stranger).is(phase)
+			if phase == Reset {
+				e.in(Segment{Seq: 202, Flags: FlagACK}).is(Established).in(Segment{Seq: 202, Flags: FlagFIN}).is(FinRemote)
+			}
+		}
+	}
+}
+
+// TestRemoteHandshakeAfterTheEnd: the remote end may begin the new connection as well; the internal one's SYN-ACK, or both ends' SYNs, open it.
+func TestRemoteHandshakeAfterTheEnd(t *testing.T) {
+	for _, over := range overs(t) {
+		syn := over().in(Segment{Seq: farNumber, Flags: FlagSYN})
+		syn.out(Segment{Seq: 1 << 29, Ack: farNumber + 1, Flags: FlagSYN | FlagACK}).is(Opening).
+			in(Segment{Seq: farNumber + 1, Ack: 1<<29 + 1, Flags: FlagACK}).is(Established).
+			in(Segment{Seq: farNumber + 1, Flags: FlagRST}).is(Reset)
+		both := over().in(Segment{Seq: farNumber, Flags: FlagSYN}).out(Segment{Seq: 1 << 29, Flags: FlagSYN}).
+			out(Segment{Seq: 1 << 29, Ack: farNumber + 1, Flags: FlagSYN | FlagACK})
+		both.in(Segment{Seq: farNumber, Ack: 1<<29 + 1, Flags: FlagSYN | FlagACK}).is(Established).
+			in(Segment{Seq: farNumber + 1, Flags: FlagFIN}).is(FinRemote)
 	}
 }
 

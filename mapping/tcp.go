@@ -12,7 +12,7 @@ import "strconv"
 //	                   valid RST  v  |  any other segment
 //	                            Reset ----> gone
 //
-// A session that is only opening keeps the short timer until both ends have
+// From Closing and Reset SYNs of both ends for a new connection lead to Opening. A session that is only opening keeps the short timer until both ends have
 // sent an ACK (RFC 5382 section 5): the figure's switch on the server's SYN
 // would let a spoofed SYN and its SYN-ACK hold state for two hours.
 type Phase uint8
@@ -33,7 +33,7 @@ const (
 	// Closing: both ends have sent their FINs. Packets pass and do not extend it.
 	Closing
 	// Reset: a RST was seen that belongs to the connection. Any other segment of it brings it back (RFC 7857 section 2.2),
-	// and so do the SYNs of both ends for a new one.
+	// and the SYNs of both ends open a new one.
 	Reset
 	// Other is the one phase of sessions of protocols without ports (Flows).
 	Other
@@ -84,7 +84,8 @@ func (s *Segment) end() uint32 {
 // about the two ends. In all phases a known bit says that the sequence numbers of
 // that end are tracked; in Opening it says that the end's SYN was seen, which
 // is the same thing. The ack bits say in Opening that the end has sent an ACK, and in Closing
-// and Reset that it has sent a SYN for a new connection on the same endpoints.
+// and Reset that it has sent a SYN for a new connection on the same endpoints. There the number of a SYN that comes from outside
+// counts only once the internal end has sent its own: it may be a stranger's, and not that of either connection (ATK-01).
 const (
 	phaseMask     = 0x0f
 	knownInternal = 0x10
@@ -150,11 +151,17 @@ func advance(state, flags uint8, fromRemote bool) uint8 {
 		switch {
 		case flags&FlagRST != 0:
 		case flags&FlagSYN != 0:
-			// A SYN from both ends is a new connection on the old endpoints; one
-			// from a single end revives nothing.
+			// A SYN from both ends is a new connection on the old endpoints, which opens as
+			// any other; one from a single end revives nothing.
 			state |= ack
-			if state&ackMask == ackMask {
-				return uint8(Established) | knownMask
+			switch {
+			case state&ackMask != ackMask:
+			case !fromRemote:
+				return opened(flags)
+			case flags&FlagACK != 0:
+				return uint8(Opening) | knownMask | ackRemote
+			default:
+				return uint8(Opening) | knownMask
 			}
 		case p == Reset:
 			return uint8(Established) | state&knownMask

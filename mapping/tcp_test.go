@@ -85,10 +85,12 @@ func TestB49_FullReopen(t *testing.T) {
 		half := advance(over, FlagSYN, false)
 		require.Equal(t, phase.String(), nameOfState(half))
 		require.Equal(t, phase.String(), nameOfState(advance(half, FlagSYN, false)))
-		require.Equal(t, "established", nameOfState(advance(half, FlagSYN|FlagACK, true)))
+		require.Equal(t, "sSA", nameOfState(advance(half, FlagSYN|FlagACK, true)))
+		require.Equal(t, "sS", nameOfState(advance(half, FlagSYN, true)))
 		half = advance(over, FlagSYN, true)
 		require.Equal(t, phase.String(), nameOfState(advance(half, FlagSYN|FlagACK, true)))
-		require.Equal(t, "established", nameOfState(advance(half, FlagSYN, false)))
+		require.Equal(t, "s", nameOfState(advance(half, FlagSYN, false)), "the number of the remote end's SYN is not known")
+		require.Equal(t, "saS", nameOfState(advance(half, FlagSYN|FlagACK, false)), "its acknowledgment tells it")
 	}
 }
 

@@ -68,12 +68,17 @@ func (r *half) segment(seg *Segment, fromRemote bool) (state uint8, fitted bool)
 	case phase == Reset && restart && state&(known|begun) == known && inWindow(seg.Seq, r.next):
 		flags &^= FlagSYN // a late SYN of the same connection, as good as any other segment
 		restart = false
+	case restart && early(state, fromRemote):
+		return advance(state, flags, fromRemote), true
 	}
 	if restart || state&known == 0 || int32(end-r.next) > 0 {
 		r.next = end
 	}
 	return advance(state, flags, fromRemote), true
 }
+
+// early reports whether a SYN for a new connection is the remote end's, or a stranger's, and the internal end has not sent one.
+func early(state uint8, fromRemote bool) bool { return fromRemote && state&ackInternal == 0 }
 
 // answers reports whether a segment answers a SYN while the connection opens. That of the internal end tells by its acknowledgment number
 // what the remote end sends next, whatever was seen of that before.
