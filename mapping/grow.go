@@ -51,9 +51,10 @@ func (x *side) grow(h uint64) {
 		x.lead(first+i*run/int(k+1), run/int(k+1), m)
 	}
 	members[fresh].since(s)
+	to := sharing{ways: uint64(ways), first: uint64(first) * uint64(ways) / uint64(len(x.dir)), members: members}
 	for i := int(k); i >= 0; i-- { // the last first, so that who takes halves has given its own
 		if i != int(fresh) {
-			x.give(members[i])
+			x.give(&to, uint64(i))
 		}
 	}
 	for len(x.strays) > 0 {
@@ -90,42 +91,69 @@ func (s *segment) since(from *segment) {
 	s.next, s.stale, s.scanned = from.next, from.stale, from.scanned
 }
 
-// give moves the halves that the directory leads elsewhere. Of those that stay the ones that found no room in their groups move up,
+// sharing is a family on its way to shares that are smaller.
+type sharing struct {
+	ways    uint64 // the shares of all hashes
+	first   uint64 // the family's first share
+	members [4]*segment
+}
+
+// give moves the halves of a member that other members serve. Of those that stay the ones that found no room in their groups move up,
 // group by group, to where others have left.
-func (x *side) give(s *segment) {
+//
+// It first hashes all halves and lists those to be moved, in loops without branches on what cannot be predicted.
+func (x *side) give(to *sharing, member uint64) {
+	s := to.members[member]
+	var hashes [segmentSlots]uint64
+	var going, staying [segmentSlots]uint16
+	gone, stay := 0, 0
 	for n := range s.halves {
 		r := &s.halves[n]
-		if r.peer == 0 {
-			continue
-		}
 		h := x.hashOf(r)
-		if to := x.door(h).seg; to != s {
-			x.hand(to, s, n, h)
-		} else if group := n &^ (groupSlots - 1); home(h) < group {
-			if i := s.place(h); i >= 0 && i < group {
-				s.move(i, n)
-			}
+		hashes[n] = h
+		share, _ := bits.Mul64(h, to.ways)
+		taken := zero(r.peer) ^ 1
+		leaves := zero(share-to.first-member) ^ 1
+		before := below(uint64(home(h)), uint64(n)&^(groupSlots-1))
+		going[gone], staying[stay] = uint16(n), uint16(n)
+		gone += int(taken & leaves)
+		stay += int(taken &^ leaves & before)
+	}
+	for _, n := range going[:gone] {
+		h := hashes[n]
+		share, _ := bits.Mul64(h, to.ways)
+		x.hand(to.members[share-to.first], s, int(n), h)
+	}
+	x.moved += gone
+	s.used -= uint32(gone)
+	for _, n := range staying[:stay] {
+		group := int(n) &^ (groupSlots - 1)
+		if i := s.place(hashes[n]); i >= 0 && i < group {
+			s.move(i, int(n))
 		}
 	}
 }
 
+// below returns 1 where a is less than b and else 0, both less than 1 << 63.
+func below(a, b uint64) uint64 { return (a - b) >> 63 }
+
 // hand moves a half to another segment.
 func (x *side) hand(to, from *segment, slot int, h uint64) {
-	v := stray{half: from.halves[slot], from: from}
-	if from.due != nil {
-		v.block, v.due = from.blocks[slot], from.due[slot]
-	}
-	from.halves[slot] = half{}
-	from.used--
-	x.moved++
 	i := to.place(h)
 	if i < 0 {
+		v := stray{half: from.halves[slot], from: from}
+		if from.due != nil {
+			v.block, v.due = from.blocks[slot], from.due[slot]
+		}
+		from.halves[slot] = half{}
 		x.strays = append(x.strays, v)
 		return
 	}
-	to.halves[i] = v.half
+	to.halves[i], from.halves[slot] = from.halves[slot], half{}
 	to.used++
-	spot{to, i}.keep(v.block, v.due)
+	if from.due != nil {
+		spot{to, i}.keep(from.blocks[slot], from.due[slot])
+	}
 	to.takes(from)
 }
 

@@ -181,15 +181,11 @@ func (x *side) spotOf(h uint64, r *half) spot {
 	return spot{s, i}
 }
 
-// hashOf returns the hash of a half's key.
+// hashOf returns the hash of a half's key. It has no branches: what kinds come next cannot be predicted.
 func (x *side) hashOf(r *half) uint64 {
-	switch r.kind() {
-	case anchor:
-		return x.hash.Sum(r.near, r.peer&whatMask)
-	case session:
-		return x.hash.Sum(r.near, r.peer&sessionKey)
-	}
-	return x.hash.Sum(r.near, r.peer&mappedKey)
+	kind := r.kind()
+	mask := whatMask | -(kind>>1)&endMask | -(kind>>1&kind)&scopeMask
+	return x.hash.Sum(r.near, r.peer&mask)
 }
 
 // anchor finds the anchor of an endpoint.
