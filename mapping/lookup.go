@@ -17,6 +17,9 @@ type Lookup struct {
 	hash   uint64 // of the anchor's key
 }
 
+// Near reports whether two look-ups by the same side begin at the same endpoint and port space.
+func (l *Lookup) Near(of *Lookup) bool { return l.near == of.near && l.what == of.what }
+
 // begin begins the look-up of a session.
 func (x *side) begin(l *Lookup, near uint64, space portblock.Space, remote Endpoint) {
 	l.near, l.remote, l.what = near, remote.pack(), what(anchor, space)

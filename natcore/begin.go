@@ -20,23 +20,32 @@ func (c *call) first(s *shard, o *opening) (external mapping.Endpoint, opened bo
 	var back mapping.Lookup
 	s.table.LookInbound(&back, o.space, external, o.scope.Class, o.remote)
 	s.table.PrefetchInbound(&back) // while the session is counted
-	m := mapping.Mapping{Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Scope: o.scope, Block: t.block}
-	if why = e.admit(s, sub, o); why == ReasonNone {
-		idle := e.timeouts.Load().class(o.space, o.remote)
-		if s.table.AddFirst(&o.look, &back, &m, idle, &o.seg, s.tick) {
-			sub.took(o.space, t.port, o.scope)
-			s.counts.mappings++
-			s.uses[o.key.pool].mappings++
-			e.sessionBegan(s, sub, o, external, idle)
-			return external, true, ReasonNone
-		}
-		e.unadmit(sub, o)
-	}
-	e.untake(s, sub, o.space, &t)
-	if why != ReasonNone {
+	if why = e.admit(s, sub, o); why != ReasonNone {
+		e.untake(s, sub, o.space, &t)
 		return mapping.Endpoint{}, false, why
 	}
+	if e.enterFirst(s, sub, o, &t, &back) {
+		return external, true, ReasonNone
+	}
 	return c.further(s, o) // another caller mapped the endpoint while the shard was unlocked
+}
+
+// enterFirst enters the first mapping of an internal endpoint and its session, for which a port was taken and the session counted. back is
+// the look-up from the port. Where it returns false, all of that is given back. The caller holds mu.
+func (e *Engine) enterFirst(s *shard, sub *subscriber, o *opening, t *taken, back *mapping.Lookup) bool {
+	external := mapping.Endpoint{Addr: sub.external, Port: t.port}
+	m := mapping.Mapping{Realm: o.key.realm, Space: o.space, Internal: o.internal, External: external, Scope: o.scope, Block: t.block}
+	idle := e.timeouts.Load().class(o.space, o.remote)
+	if !s.table.AddFirst(&o.look, back, &m, idle, &o.seg, s.tick) {
+		e.unadmit(sub, o)
+		e.untake(s, sub, o.space, t)
+		return false
+	}
+	sub.took(o.space, t.port, o.scope)
+	s.counts.mappings++
+	s.uses[o.key.pool].mappings++
+	e.sessionBegan(s, sub, o, external, idle)
+	return true
 }
 
 // begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The

@@ -331,7 +331,7 @@ func (c *call) whole(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 // still exempt it.
 func (c *call) untranslated(p *Packet, h *rewrite.Packet4, why Reason) (Verdict, Reason) {
 	if p.Direction == Outbound {
-		if r := c.e.match(p.Realm, h); r != nil && r.action == Exempt {
+		if r := c.e.match(p.Realm, h.Src, h.Dst, h.Proto); r != nil && r.action == Exempt {
 			return Bypass, ReasonNone
 		}
 		return Drop, why

@@ -8,7 +8,6 @@ import (
 
 	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/mapping"
-	"github.com/blocknat/blocknat/mapping/rewrite"
 	"github.com/blocknat/blocknat/portblock"
 )
 
@@ -136,7 +135,7 @@ func (x *explanation) look(now time.Time) Reason {
 		return ReasonMalformed
 	}
 	remote := remoteOf(space, to.Addr, to.Port)
-	m := e.match(x.q.Realm, &rewrite.Packet4{Src: internal.Addr, Dst: remote.Addr, Proto: x.q.Protocol})
+	m := e.match(x.q.Realm, internal.Addr, remote.Addr, x.q.Protocol)
 	if e.stopped.Load() {
 		return ReasonStopped
 	}

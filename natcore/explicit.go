@@ -53,7 +53,7 @@ func (e *Engine) Map(r MapRequest, now time.Time) (netip.AddrPort, error) {
 	if _, _, own := e.external.find(internal.Addr); own {
 		return refuse(ReasonSpoofed, "")
 	}
-	m := e.match(r.Realm, &h)
+	m := e.match(r.Realm, h.Src, h.Dst, h.Proto)
 	switch {
 	case m == nil:
 		return refuse(ReasonNoRule, "")
@@ -84,7 +84,7 @@ func (e *Engine) Unmap(r MapRequest, now time.Time) bool {
 	if rule != "" {
 		return false
 	}
-	m := e.match(r.Realm, &rewrite.Packet4{Src: internal.Addr, Proto: r.Protocol})
+	m := e.match(r.Realm, internal.Addr, 0, r.Protocol)
 	if m == nil || m.action != Translate {
 		return false
 	}

@@ -165,7 +165,7 @@ func (c *call) mappedFrom(s *shard, realm Realm, space portblock.Space, internal
 		return external, true
 	}
 	about := rewrite.Packet4{Src: internal.Addr, Dst: remote.Addr, Proto: protocols[space]}
-	r := c.e.match(realm, &about)
+	r := c.e.match(realm, about.Src, about.Dst, about.Proto)
 	if r == nil || r.action != Translate {
 		return mapping.Endpoint{}, false
 	}

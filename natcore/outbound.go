@@ -55,7 +55,7 @@ func (c *call) outbound(p *Packet, h *rewrite.Packet4) (Verdict, Reason) {
 		c.lock(s) // the look at statics may have locked another
 	}
 	if !known {
-		r := c.e.match(p.Realm, h)
+		r := c.e.match(p.Realm, h.Src, h.Dst, h.Proto)
 		if r == nil {
 			return Drop, ReasonNoRule
 		}
@@ -232,8 +232,11 @@ func (c *call) refusedThere(h *rewrite.Packet4, space portblock.Space) Reason {
 }
 
 // initial reports whether a TCP segment opens a connection.
-func initial(h *rewrite.Packet4) bool {
-	return h.TCPFlags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) == rewrite.TCPSyn
+func initial(h *rewrite.Packet4) bool { return opensTCP(h.TCPFlags) }
+
+// opensTCP is initial by the flags of the segment.
+func opensTCP(flags uint8) bool {
+	return flags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) == rewrite.TCPSyn
 }
 
 // mapped returns the external endpoint of an internal one, from its mapping or a new one.

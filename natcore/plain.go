@@ -122,7 +122,7 @@ func (c *call) chunk(packets []Packet, a []plain) {
 // begin parses a packet, begins the look-up of its session, and reports whether it goes the plain way.
 func (a *plain) begin(e *Engine, p *Packet) bool {
 	head, ok := rewrite.ParsePlain4(p.Bytes)
-	if !ok || head.TCPFlags&rewrite.TCPSyn != 0 || p.Flags&^PartialChecksum != 0 || e.stopped.Load() {
+	if !ok || head.TCPFlags&rewrite.TCPSyn != 0 && !e.plainSYN(p.Direction, head.TCPFlags) || p.Flags&^PartialChecksum != 0 || e.stopped.Load() {
 		return false
 	}
 	a.head = head
@@ -176,19 +176,23 @@ func (c *call) staged(packets []Packet, a []plain) {
 		last[s] = uint8(i + 1)
 	}
 	for _, n := range order[:shards] {
+		var misses misses
 		c.lock(c.e.shards[n])
 		for i := first[n]; i != 0; i = a[i-1].next {
-			c.translatePlain(&packets[i-1], &a[i-1])
+			c.translatePlain(packets, a, i-1, &misses)
 		}
+		c.begins(packets, a, &misses)
 	}
 }
 
 // inShard is staged for packets of one shard.
 func (c *call) inShard(packets []Packet, a []plain) {
+	var misses misses
 	c.lock(c.e.shards[a[0].shard])
 	for i := range a {
-		c.translatePlain(&packets[i], &a[i])
+		c.translatePlain(packets, a, uint8(i), &misses)
 	}
+	c.begins(packets, a, &misses)
 }
 
 // prefetch asks for the memory of a packet's session.
@@ -201,17 +205,28 @@ func (a *plain) prefetch(e *Engine, d Direction) {
 	}
 }
 
-// translatePlain translates a packet of a batch to its end.
-func (c *call) translatePlain(p *Packet, a *plain) {
+// translatePlain translates a packet of a batch to its end, or puts it among those that begin a session. These wait until all of their
+// shard's packets that have one are through, which neither side can tell; what else has no session waits for them.
+func (c *call) translatePlain(packets []Packet, a []plain, i uint8, m *misses) {
+	p, a1 := &packets[i], &a[i]
 	s := c.shard
-	if of := c.e.shards[a.shard]; s != of {
+	if of := c.e.shards[a1.shard]; s != of {
 		s = c.lock(of) // it was let go for a packet of no session
 	}
-	if becomes, ok := a.pass(s, p); ok {
-		a.write(c.e, p, becomes)
+	if becomes, ok := a1.pass(s, p); ok {
+		a1.write(c.e, p, becomes)
 		return
 	}
-	c.processMissed(p, a)
+	if c.mayBegin(p, a1) {
+		m.add(i)
+		return
+	}
+	if m.n > 0 { // one of them may begin its session
+		c.begins(packets, a, m)
+		c.process(p)
+	} else {
+		c.processMissed(p, a1)
+	}
 	if c.shard != s {
 		c.unlock()
 	}
@@ -222,8 +237,8 @@ func (c *call) translatePlain(p *Packet, a *plain) {
 func (a *plain) pass(s *shard, p *Packet) (becomes mapping.Endpoint, ok bool) {
 	var seg *mapping.Segment
 	if a.head.Proto == rewrite.ProtoTCP {
-		seq, ack, payload := rewrite.PlainSegment4(p.Bytes)
-		seg = &mapping.Segment{Seq: seq, Ack: ack, Length: uint32(payload), Flags: a.head.TCPFlags}
+		of := a.segment(p)
+		seg = &of
 	}
 	if p.Direction == Outbound {
 		if becomes, ok = s.table.PassOutbound(&a.look, seg, s.tick); ok {
@@ -237,6 +252,12 @@ func (a *plain) pass(s *shard, p *Packet) (becomes mapping.Endpoint, ok bool) {
 		s.counts.packets[Inbound][Forward]++
 	}
 	return becomes, ok
+}
+
+// segment returns what a TCP session's state needs to know of a packet.
+func (a *plain) segment(p *Packet) mapping.Segment {
+	seq, ack, payload := rewrite.PlainSegment4(p.Bytes)
+	return mapping.Segment{Seq: seq, Ack: ack, Length: uint32(payload), Flags: a.head.TCPFlags}
 }
 
 // write gives a packet of a known session its other endpoint.

@@ -58,7 +58,7 @@ func (c *call) portless(p *Packet, h *rewrite.Packet4) (verdict Verdict, why Rea
 	if verdict, why, done = c.leave(p, h); done || !c.static.chosen(h.Proto) {
 		return verdict, why, done
 	}
-	r := c.e.match(p.Realm, h)
+	r := c.e.match(p.Realm, h.Src, h.Dst, h.Proto)
 	switch {
 	case r == nil:
 		return Drop, ReasonNoRule, true

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"github.com/blocknat/blocknat/mapping"
-	"github.com/blocknat/blocknat/mapping/rewrite"
 )
 
 // rule is a Rule as numbers, so that a match is two masked compares.
@@ -37,11 +36,11 @@ func masked(p netip.Prefix) (addr, mask uint32) {
 }
 
 // match returns the first rule that covers an outbound packet, or nil.
-func (e *Engine) match(realm Realm, p *rewrite.Packet4) *rule {
+func (e *Engine) match(realm Realm, internal, remote uint32, proto uint8) *rule {
 	rules := *e.rules.Load()
 	for i := range rules {
 		r := &rules[i]
-		if r.realm == uint16(realm) && r.covers(p.Src, p.Dst, p.Proto) {
+		if r.realm == uint16(realm) && r.covers(internal, remote, proto) {
 			return r
 		}
 	}

@@ -76,7 +76,7 @@ func (c *call) leave(p *Packet, h *rewrite.Packet4) (verdict Verdict, why Reason
 	if within(x.guests[realm], uint64(h.Dst)) {
 		return Drop, ReasonNoSession, true // it stands for somebody whose session is over
 	}
-	r := c.e.match(p.Realm, h)
+	r := c.e.match(p.Realm, h.Src, h.Dst, h.Proto)
 	if r != nil && r.action != Translate && r.remoteMask != 0 {
 		return 0, 0, false // a rule about certain remotes goes first
 	}
