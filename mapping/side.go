@@ -42,19 +42,20 @@ func (d *door) lead(s *segment) {
 	d.seg = s
 }
 
-// segment holds up to 561 halves.
+// segment holds up to 561 halves. What is here is one cache line.
 type segment struct {
 	halves *[segmentSlots]half
-	blocks []BlockID // one for each half, where the side keeps them
-	due    []hint    // likewise
+	blocks *[segmentSlots]BlockID // one for each half, where the side keeps them
+	due    *[segmentSlots]hint    // likewise
 	used   uint32
 	ways   uint32 // the segment serves one of so many equal shares of all hashes
-	stale  bool   // the hints mean nothing, because timeouts have changed
 	// next is a lower bound of all due hints; scanned is when Expire last saw all halves.
-	next    hint
 	scanned Tick
+	next    hint
+	stale   bool // the hints mean nothing, because timeouts have changed
 	// removals counts the halves that went, and may have moved others.
 	removals uint32
+	_        [20]byte
 }
 
 // group is what a look-up compares at once: two cache lines.
@@ -83,7 +84,7 @@ func (x *side) init(key [24]byte, counts bool) {
 func (x *side) newSegment(ways uint32) *segment {
 	s := &segment{halves: new([segmentSlots]half), ways: ways}
 	if x.counts {
-		s.blocks, s.due = make([]BlockID, segmentSlots), make([]hint, segmentSlots)
+		s.blocks, s.due = new([segmentSlots]BlockID), new([segmentSlots]hint)
 	}
 	return s
 }
@@ -233,20 +234,21 @@ func (x *side) put(p spot, r *half) spot {
 
 // claim enters a half unless its key is in the table: then it returns false, and changes nothing. mask tells which bits of peer are key.
 func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
-	s := x.door(h).seg
-	for n := home(h); n < len(s.halves); n += groupSlots {
-		g := (*group)(s.halves[n:])
+	d := x.door(h)
+	halves := d.halves.Load() // of the door, so that the search does not wait for the segment
+	for n := home(h); n < len(halves); n += groupSlots {
+		g := (*group)(halves[n:])
 		for i := range g {
 			if e := &g[i]; e.near == r.near && (e.peer^r.peer)&mask == 0 {
 				return spot{}, false
 			}
 		}
 		if free := g.free(h); free >= 0 {
-			if s.used >= segmentFull {
+			if d.seg.used >= segmentFull {
 				break
 			}
 			x.moved = 0
-			return x.put(spot{s, n + free}, r), true
+			return x.put(spot{d.seg, n + free}, r), true
 		}
 	}
 	return x.insert(r), true
