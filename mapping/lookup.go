@@ -44,6 +44,18 @@ func (t *Table) PrefetchOutbound(l *Lookup) { t.out.prefetch(l.hash) }
 // PrefetchInbound asks for the memory that PassInbound will read.
 func (t *Table) PrefetchInbound(l *Lookup) { t.in.prefetch(l.hash) }
 
+// PrefetchFirst asks for what AddFirst reads beyond what Prefetch has asked for, of one of its look-ups. Unlike those it reads the table.
+func (t *Table) PrefetchFirst(l *Lookup, outbound bool) {
+	if outbound {
+		t.out.prefetchSegment(l.hash)
+	} else {
+		t.in.prefetchSegment(l.hash)
+	}
+}
+
+// PrefetchNotes asks for what AddFirst writes besides, which the segment tells that PrefetchFirst has asked for.
+func (t *Table) PrefetchNotes(l *Lookup) { t.out.prefetchNotes(l.hash) }
+
 // look returns the half of a look-up's session, or nil.
 func (x *side) look(l *Lookup) *half {
 	// What find does is spelled out.

@@ -155,6 +155,17 @@ func (x *side) prefetch(h uint64) {
 	prefetch.Pair(&dir[i].halves.Load()[home(h)])
 }
 
+// prefetchSegment asks for the segment that a hash belongs to, which an insertion reads.
+func (x *side) prefetchSegment(h uint64) { prefetch.Line(x.door(h).seg) }
+
+// prefetchNotes asks for what a segment that counts notes of the half of a hash. It reads the segment.
+func (x *side) prefetchNotes(h uint64) {
+	s := x.door(h).seg
+	n := home(h)
+	prefetch.Line(&s.blocks[n])
+	prefetch.Line(&s.due[n])
+}
+
 // setDir replaces the directory.
 func (x *side) setDir(dir []door) {
 	x.dir = dir

@@ -65,8 +65,10 @@ func (c *call) begins(packets []Packet, a []plain, m *misses) {
 	var pools [chunkSize]int16
 	for i, n := range list {
 		pools[i] = c.poolOf(&packets[n], &a[n])
+		s.table.PrefetchFirst(&a[n].look, true)
 	}
 	for i, n := range list {
+		s.table.PrefetchNotes(&a[n].look)
 		if pools[i] >= 0 {
 			key, _, _ := c.keyOf(&packets[n], &a[n], pools[i])
 			if sub := s.sub(key); sub != nil {
@@ -157,6 +159,7 @@ func (c *call) ready(s *shard, f *fresh, p *Packet, a *plain, pool int16) bool {
 	f.taken = t
 	s.table.LookInbound(&f.back, f.space, mapping.Endpoint{Addr: sub.external, Port: t.port}, f.scope.Class, f.remote)
 	s.table.PrefetchInbound(&f.back)
+	s.table.PrefetchFirst(&f.back, false)
 	return true
 }
 
