@@ -31,11 +31,11 @@ func (x *side) grow(h uint64) {
 	k := s.family()
 	ways := s.ways / k * (k + 1)
 	if len(x.dir)%int(ways) != 0 {
-		dir := make([]door, 2*len(x.dir))
-		for i := range dir {
-			dir[i].lead(x.dir[i/2].seg)
-		}
-		x.setDir(dir)
+		x.double(len(x.dir))
+		x.setDir(x.next)
+		x.next, x.doubled = nil, 0
+	} else if 8*x.segments >= 3*len(x.dir) { // half the way from the last doubling to the next one
+		x.double(doubleStep)
 	}
 	run := len(x.dir) / int(s.ways/k) // what leads to the family
 	first := x.index(h) / run * run
@@ -46,6 +46,7 @@ func (x *side) grow(h uint64) {
 	fresh := (k + 1) / 2
 	copy(members[fresh+1:], members[fresh:k])
 	members[fresh] = x.newSegment(ways)
+	x.segments++
 	for i, m := range members[:k+1] {
 		m.ways = ways
 		x.lead(first+i*run/int(k+1), run/int(k+1), m)
@@ -65,6 +66,22 @@ func (x *side) grow(h uint64) {
 		p := x.insert(&v.half)
 		p.keep(v.block, v.due)
 		p.seg.takes(v.from)
+	}
+}
+
+// doubleStep is the number of entries of the directory that one growth doubles ahead: twice as many as it takes to be through in time, so
+// that no call pays for all of them.
+const doubleStep = 16
+
+// double enters the next entries of the directory in the one that follows it, which has two for each.
+func (x *side) double(n int) {
+	if x.next == nil {
+		x.next = make([]door, 2*len(x.dir))
+	}
+	for end := min(x.doubled+n, len(x.dir)); x.doubled < end; x.doubled++ {
+		s := x.dir[x.doubled].seg
+		x.next[2*x.doubled].lead(s)
+		x.next[2*x.doubled+1].lead(s)
 	}
 }
 
@@ -167,8 +184,12 @@ func (s *segment) takes(from *segment) {
 
 // lead makes some entries of the directory lead to a segment.
 func (x *side) lead(first, n int, s *segment) {
-	for i := range n {
-		x.dir[first+i].lead(s)
+	for i := first; i < first+n; i++ {
+		x.dir[i].lead(s)
+		if i < x.doubled {
+			x.next[2*i].lead(s)
+			x.next[2*i+1].lead(s)
+		}
 	}
 }
 

@@ -20,6 +20,10 @@ type side struct {
 	hash keyed.Hash
 	dir  []door                 // 6 << n of them, for equal shares of the hashes
 	hint atomic.Pointer[[]door] // dir, for prefetch
+	// next is the directory that follows when dir is too small, or nil; it leads where the first doubled entries of dir lead.
+	next     []door
+	doubled  int
+	segments int
 	// counts says that sessions of mappings are counted here, and that segments have what only Expire and the ends of sessions
 	// read: so it is on the outbound side.
 	counts bool
@@ -79,6 +83,7 @@ func (x *side) init(key [24]byte, counts bool) {
 	x.hash, x.counts, x.crowds = keyed.New(key), counts, newFlat(key)
 	x.setDir(make([]door, 6))
 	x.lead(0, len(x.dir), x.newSegment(1))
+	x.segments = 1
 }
 
 func (x *side) newSegment(ways uint32) *segment {

@@ -4,7 +4,7 @@ import "fmt"
 
 // check reports the first contradiction of a side.
 func (x *side) check() error {
-	total, ways := 0, 0
+	total, ways, segments := 0, 0, 0
 	var err error
 	fail := func(format string, a ...any) {
 		if err == nil {
@@ -36,12 +36,23 @@ func (x *side) check() error {
 			fail("a segment holds %d halves and counts %d", n, s.used)
 		}
 		total += int(n)
+		segments++
 		for i := range x.dir {
 			if x.dir[i].seg == s {
 				ways++
 			}
 		}
 	})
+	for i := range x.doubled {
+		for _, d := range []*door{&x.next[2*i], &x.next[2*i+1]} {
+			if d.seg != x.dir[i].seg || d.halves.Load() != d.seg.halves {
+				fail("the next directory leads elsewhere")
+			}
+		}
+	}
+	if segments != x.segments {
+		fail("%d segments are counted as %d", segments, x.segments)
+	}
 	if total != x.used || ways != len(x.dir) {
 		fail("%d halves are counted as %d, %d of %d entries of the directory lead to segments", total, x.used, ways, len(x.dir))
 	}

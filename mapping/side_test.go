@@ -72,16 +72,22 @@ func TestSideAgainstMap(t *testing.T) {
 	})
 }
 
-// TestGrowthMovesLittle: from nothing to a quarter of a million halves no insertion moves more than those of one
-// segment, the side is filled well in between, and every half stays where a look-up finds it.
+// TestGrowthMovesLittle: from nothing to a quarter of a million halves no insertion moves more than those of three
+// segments or doubles more than a few entries of the directory, the side is filled well in between, and every half stays where a look-up finds it.
 func TestGrowthMovesLittle(t *testing.T) {
 	x := newSide(testKey, true)
 	const n = 1 << 18
 	moved, worst := 0, 1.0
 	for i := range uint64(n) {
 		r := half{near: i << 16, peer: what(anchor, 1) | 1}
+		entries, doubled := len(x.dir), x.doubled
 		x.insert(&r)
 		require.LessOrEqual(t, x.moved, 3*segmentFull)
+		if len(x.dir) > entries {
+			require.LessOrEqual(t, entries-doubled, doubleStep, "the directory of %d entries was not ready", len(x.dir))
+		} else {
+			require.LessOrEqual(t, x.doubled-doubled, doubleStep)
+		}
 		moved += x.moved
 		if i > 1<<15 && i%(1<<13) == 0 {
 			slots := 0
