@@ -6,9 +6,29 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/natcore"
+	"github.com/blocknat/blocknat/portblock"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
+
+// batchLimits are what a batch may meet: what its packets begin counts for those behind them.
+var batchLimits = []func(*natcore.Config){
+	func(*natcore.Config) {},
+	func(c *natcore.Config) {
+		c.Pools[0].Blocks.MaxPorts[portblock.UDP], c.Pools[0].Blocks.MaxPorts[portblock.TCP] = 5, 3
+	},
+	func(c *natcore.Config) { c.Limits.SessionsPerSubscriber = 7 },
+	func(c *natcore.Config) { c.Quotas.Subscriber = natcore.Quota{Sessions: 9, Ports: 8} },
+	func(c *natcore.Config) {
+		c.Quotas.Subscriber.SessionRate, c.Quotas.Subscriber.MappingRate = natcore.Rate{PerSecond: 2, Burst: 6}, natcore.Rate{PerSecond: 1, Burst: 5}
+	},
+	func(c *natcore.Config) { c.MSS = 1200 },
+	func(c *natcore.Config) {
+		c.Pools[0].Mapping, c.Pools[0].Filtering = natcore.AddressDependent, natcore.AddressDependent
+	},
+	func(c *natcore.Config) { c.Pools[0].Filtering = natcore.AddressDependent },
+	func(c *natcore.Config) { c.AdmitNonSYN = true },
+}
 
 // TestBatchesAreAsOneByOne: two engines alike get the same packets, one in batches, the other one by one, and do the same to each: known
 // and new sessions, answers, strangers, hairpinning, queries, garbage, connections that end and begin again, whatever comes between. With one shard
@@ -17,7 +37,11 @@ import (
 func TestBatchesAreAsOneByOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		shards := rapid.SampledFrom([]int{1, 4}).Draw(t, "shards")
-		change := func(c *natcore.Config) { c.Shards = shards }
+		limits := rapid.SampledFrom(batchLimits).Draw(t, "limits")
+		change := func(c *natcore.Config) {
+			c.Shards = shards
+			limits(c)
+		}
 		batched, single := newNAT(t, change), newNAT(t, change)
 		type spot struct {
 			kind kind
