@@ -54,7 +54,8 @@ func (w *twins) config() natcore.Config { return w.configOf(w.n(4)) }
 func (w *twins) configOf(mode int) natcore.Config {
 	cfg := config(nil)
 	cfg.Shards = 1
-	cfg.Events = natcore.Events{Sessions: w.one(2), Bindings: w.one(2), Destinations: true}
+	cfg.Events = natcore.Events{Sessions: w.one(2), Bindings: w.one(2)}
+	cfg.Events.Destinations = cfg.Events.Sessions
 	cfg.AdmitNonSYN, cfg.RefreshInbound, cfg.KeepID = w.one(3), w.one(3), w.one(3)
 	cfg.MSS = pick[uint16](w, 0, 1200)
 	cfg.Limits = natcore.Limits{Sessions: pick(w, 0, 40), SessionsPerSubscriber: pick(w, 0, 12), Fragments: pick(w, 0, 8), StaticSessions: pick(w, 0, 6)}

@@ -31,7 +31,7 @@ type Config struct {
 	Pools []PoolConfig
 
 	// Rules say which outbound packets are translated by which pool; the
-	// first match counts. Default: one rule that sends all of realm 0, or of the realm of the first pool's Map, to the first pool.
+	// first match counts, and one that an earlier one hides and that says otherwise is a fault. Default: one rule that sends all of realm 0, or of the realm of the first pool's Map, to the first pool.
 	Rules []Rule
 
 	// Static are mappings that stand for good, and that AddStatic, RemoveStatic and SetServers change: port forwarding, 1:1 addresses, several

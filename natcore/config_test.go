@@ -104,10 +104,10 @@ func TestRuleProtocols(t *testing.T) {
 	cfg := config(logging.Discard)
 	cfg.Protocols = []uint8{47}
 	cfg.Pools = append(cfg.Pools, natcore.PoolConfig{Name: "spare", Addresses: alloc.MustParseRanges("192.0.2.1")})
-	for _, protocol := range []uint8{0, 1, 6, 17, 47, 136} {
+	for _, protocol := range []uint8{1, 6, 17, 47, 136} {
 		cfg.Rules = append(cfg.Rules, natcore.Rule{Pool: "cgn", Protocol: protocol})
 	}
-	cfg.Rules = append(cfg.Rules, natcore.Rule{Action: natcore.Exempt, Protocol: 50}, natcore.Rule{Action: natcore.Refuse, Protocol: 51})
+	cfg.Rules = append(cfg.Rules, natcore.Rule{Action: natcore.Exempt, Protocol: 50}, natcore.Rule{Action: natcore.Refuse, Protocol: 51}, natcore.Rule{Pool: "cgn"})
 	_, err := natcore.New(cfg, began)
 	require.NoError(t, err)
 }

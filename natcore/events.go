@@ -33,7 +33,7 @@ type Events struct {
 	// Sessions writes a record when a session begins, and when it ends, of static mappings and peerings too, whose names stand in the place of the
 	// pool's. Default: blocks and records of static mappings make them needless. Sessions of protocols without ports are always recorded.
 	Sessions bool
-	// Destinations names the remote endpoint in records of sessions. Default: it is left out (RFC 6888 REQ-12).
+	// Destinations names the remote endpoint in records of sessions, and needs Sessions. Default: it is left out (RFC 6888 REQ-12).
 	Destinations bool
 	// Bindings writes a record when a subscriber is paired with an external address, and when that ends
 	// (RFC 8158 section 4.6.9). Default: the record of its first block says the same.

@@ -32,7 +32,7 @@ type Quotas struct {
 	Subscriber Quota
 	// Realms bounds all subscribers of a realm together. The realms are those of Rules, Static and Peerings. Default: no bound.
 	Realms map[Realm]Quota
-	// Overrides replace Subscriber for some subscribers; the longest prefix counts. Engine.SetQuota goes before.
+	// Overrides replace Subscriber for some subscribers, one for each prefix of a realm; the longest counts. Engine.SetQuota goes before.
 	Overrides []Override
 	// Reserved is the traffic for which the reserves of all quotas are kept, such as DNS. Default: none.
 	Reserved []Traffic
@@ -92,7 +92,7 @@ type Traffic struct {
 	Realms []Realm
 	// Internal holds the source and Remote the destination.
 	Internal, Remote netip.Prefix
-	// Protocol is the IP protocol number, RemotePort the destination port of TCP and UDP.
+	// Protocol is the IP protocol number, RemotePort the destination port of protocols that have ports.
 	Protocol   uint8
 	RemotePort uint16
 }

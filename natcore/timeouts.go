@@ -91,6 +91,7 @@ func (t *Timeouts) completePorts(f *faults) {
 		default:
 			f.add(path+"Protocol", v.Protocol, "must be TCP (6) or UDP (17)")
 		}
+		t.checkVain(f, i)
 	}
 }
 

@@ -82,6 +82,7 @@ func (c *Config) complete(now time.Time) error {
 	}
 	c.completePools(&f)
 	c.completeRules(&f)
+	c.checkVain(&f)
 	return errors.Join(f...)
 }
 
