@@ -10,21 +10,28 @@ import (
 
 // account is what one subscriber has, over all pools and classes: the counts that quotas bound. The shard's lock guards it.
 type account struct {
-	key              accountKey
+	addr             uint32
+	inRealm          uint16
+	countInbound     bool          // Quotas.CountInbound
 	quota            *Quota        // what bounds it, never nil
 	realm            *realmAccount // of its realm, or nil where nothing bounds that
 	static           *staticUse    // sessions of what is static and of protocols without ports, or nil
-	subscribers      int           // that are charged to it: one for each pool and class
 	ports, sessions  [portblock.NumSpaces]int32
-	blocks           int32
 	opening, mapping bucket // of new sessions and of new mappings
-	countInbound     bool   // Quotas.CountInbound
+	blocks           int32
+	subscribers      int32 // that are charged to it: one for each pool and class
 }
 
 type accountKey struct {
 	addr  uint32
 	realm uint16
 }
+
+// key returns what the account is found by.
+func (a *account) key() accountKey { return accountKey{a.addr, a.inRealm} }
+
+// newAccount returns an account that no quotas hold for yet.
+func newAccount(k accountKey) *account { return &account{addr: k.addr, inRealm: k.realm} }
 
 // realmAccount is what all subscribers of a realm have. Shards share it, so its counts are atomic: a
 // count is raised first and taken back when it is above its limit, so that no limit is ever passed.
@@ -341,57 +348,47 @@ func (a *account) rests(now time.Time) bool {
 	return int64(full) <= now.UnixNano()
 }
 
-// account returns the account of a subscriber, made where it is missing. The caller holds mu.
-func (e *Engine) account(s *shard, key subscriberKey) *account {
-	if a := s.accountOf(s.sub(key), key); a != nil {
-		return a
+// account returns the account of a subscriber, or of one that is not there in this pool yet, made where it is missing. The caller holds mu.
+func (e *Engine) account(s *shard, sub *subscriber, key subscriberKey) *account {
+	if sub != nil {
+		return sub.account
 	}
 	return e.accountAt(s, accountKey{key.addr, key.realm})
 }
 
 // accountAt is account by the key of the account.
 func (e *Engine) accountAt(s *shard, k accountKey) *account {
-	a := s.accounts[k]
+	a := s.account(k)
 	if a == nil {
-		a = &account{key: k}
+		a = newAccount(k)
 		e.settle(s, a)
-		s.accounts[k] = a
+		s.accountsBy.Insert(s.hashOfAccount(k), s.accounts.add(a))
 	}
 	return a
 }
 
 // accountOf returns the account of a subscriber, or of one that is not there in this pool yet, if there is one. The caller holds mu.
 func (s *shard) accountOf(sub *subscriber, key subscriberKey) *account {
-	if sub != nil && sub.account != nil {
+	if sub != nil {
 		return sub.account
 	}
-	return s.accounts[accountKey{key.addr, key.realm}]
+	return s.account(accountKey{key.addr, key.realm})
 }
 
 // settle ties an account to the quotas that hold for it. The caller holds mu.
 func (e *Engine) settle(s *shard, a *account) {
 	q := e.quotas.Load()
-	a.realm, a.countInbound = q.realms[a.key.realm], q.cfg.CountInbound
-	if a.quota = s.overrides[a.key]; a.quota == nil {
-		a.quota = q.of(a.key.realm, a.key.addr)
-	}
-}
-
-// forget removes an account to which nothing is charged. The caller holds mu.
-func (s *shard) forget(a *account) {
-	if a.unused() {
-		delete(s.accounts, a.key)
+	a.realm, a.countInbound = q.realms[a.inRealm], q.cfg.CountInbound
+	if a.quota = s.overrides[a.key()]; a.quota == nil {
+		a.quota = q.of(a.inRealm, a.addr)
 	}
 }
 
 // mayOpen says whether the limits and quotas allow a further session, or why they do not; what it says is binding only while mu
 // is held. A subscriber that does not exist yet has no account, and as yet nothing that could be too much.
 func (e *Engine) mayOpen(s *shard, o *opening) Reason {
-	sub := s.sub(o.key)
-	if sub != nil {
-		s.fetch(sub)
-	}
-	if sub != nil && sub.sessions >= e.cfg.Limits.SessionsPerSubscriber || e.sessions.Load() >= int64(e.cfg.Limits.Sessions) {
+	sub := o.sub
+	if sub != nil && int(sub.sessions) >= e.cfg.Limits.SessionsPerSubscriber || e.sessions.Load() >= int64(e.cfg.Limits.Sessions) {
 		return ReasonSessionLimit
 	}
 	chosen := e.chosen(o.key, o.remote, o.space)

@@ -9,13 +9,14 @@ import (
 // again on return, and may have been unlocked meanwhile.
 func (c *call) first(s *shard, o *opening) (external mapping.Endpoint, opened bool, why Reason) {
 	e := c.e
-	a := e.account(s, o.key)
-	t, why := c.port(s, a, o.key, o.space, o.internal.Port, o.remote)
+	a := e.account(s, o.sub, o.key)
+	t, why := c.port(s, o.sub, a, o.key, o.space, o.internal.Port, o.remote)
 	if why != ReasonNone {
 		s.forget(a)
 		return external, false, why
 	}
-	sub := s.sub(o.key)
+	sub := t.sub
+	o.sub = sub
 	external = mapping.Endpoint{Addr: sub.external, Port: t.port}
 	var back mapping.Lookup
 	s.table.LookInbound(&back, o.space, external, o.scope.Class, o.remote)
@@ -49,9 +50,9 @@ func (e *Engine) enterFirst(s *shard, sub *subscriber, o *opening, t *taken, bac
 }
 
 // begin enters a session of a mapping into the table, within the limits, and reports whether it is new. The
-// caller holds mu.
+// caller holds mu, and o.sub is up to date.
 func (e *Engine) begin(s *shard, o *opening, external mapping.Endpoint) (opened bool, why Reason) {
-	sub := s.sub(o.key)
+	sub := o.sub
 	if sub == nil {
 		return false, ReasonNoMapping // not reached: a mapping holds a port, and a port its subscriber
 	}
@@ -75,7 +76,7 @@ func (e *Engine) admit(s *shard, sub *subscriber, o *opening) Reason {
 	if e.stopped.Load() {
 		return ReasonStopped
 	}
-	if sub.sessions >= e.cfg.Limits.SessionsPerSubscriber {
+	if int(sub.sessions) >= e.cfg.Limits.SessionsPerSubscriber {
 		return ReasonSessionLimit
 	}
 	if e.sessions.Add(1) > int64(e.cfg.Limits.Sessions) {

@@ -127,10 +127,10 @@ func (e *Engine) abandon(s *shard, why logging.Reason) {
 		e.bindingEvent(s, logging.AddressUnbound, sub)
 		s.leave(sub)
 	}
-	for _, a := range s.accounts {
+	for a := range s.accounts.all() {
 		a.realm = nil // a packet that is under way may have one still
+		s.strike(a)
 	}
-	clear(s.accounts)
 	clear(s.uses[:])
 	for _, r := range e.quotas.Load().realms {
 		for sp := range r.ports {

@@ -76,7 +76,7 @@
 // # Bounds and changes
 //
 // Limits and PoolConfig.Blocks bound each subscriber in each pool, Quotas what an internal address and a realm have over all
-// pools and by what is static. A limit refuses and never evicts (RFC 6888 REQ-11). A token bucket is one word. An account takes about 150 bytes, and 72 more where it has
+// pools and by what is static. A limit refuses and never evicts (RFC 6888 REQ-11). A token bucket is one word. An account takes about 110 bytes, and 72 more where it has
 // sessions of what is static.
 //
 //	               new session                              new mapping

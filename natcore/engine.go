@@ -105,7 +105,7 @@ func build(cfg Config, now time.Time) (*Engine, error) {
 		var seed [32]byte
 		_, _ = secrets.Read(key[:])
 		_, _ = secrets.Read(seed[:])
-		e.shards = append(e.shards, newShard(i, seed, e.newTable(key, now), now))
+		e.shards = append(e.shards, newShard(i, seed, key, e.newTable(key, now), now))
 	}
 	e.outbox.init(&cfg.ICMP, secrets.Uint64())
 	e.mss = cfg.MSS
@@ -174,6 +174,7 @@ type call struct {
 	plainOwn          bool
 	ownFirst, ownRest uint32
 	ownSpan           *span
+	locked            uint32 // how often a shard was locked: what is known of one holds while this is the same
 	// missed says that no session is at look, which is that of the packet.
 	missed bool
 	look   mapping.Lookup
@@ -220,6 +221,7 @@ func (c *call) lock(s *shard) *shard {
 	if c.shard != s {
 		c.unlock()
 		s.mu.Lock()
+		c.locked++
 		if c.ms != s.ms {
 			s.advance(c.now)
 		} else if s.now.Nanosecond() < c.now.Nanosecond() {
@@ -232,6 +234,7 @@ func (c *call) lock(s *shard) *shard {
 
 // hold takes over a shard that is locked already.
 func (c *call) hold(s *shard) {
+	c.locked++
 	if c.shard = s; c.ms != s.ms {
 		s.advance(c.now)
 	}

@@ -204,7 +204,7 @@ func (e *Engine) refused(s *shard, key subscriberKey, space portblock.Space, why
 	v := note{at: s.now, noteKey: noteKey{
 		kind: logging.QuotaExceeded, resource: logging.ResourceSubscriberMappings, reason: why, realm: key.realm, pool: int16(key.pool), internal: key.addr,
 	}}
-	sub, a := s.subs[key], s.accounts[accountKey{key.addr, key.realm}]
+	sub, a := s.sub(key), s.account(accountKey{key.addr, key.realm})
 	switch why {
 	case ReasonSessionLimit:
 		if e.sessions.Load() >= int64(e.cfg.Limits.Sessions) {

@@ -2,7 +2,6 @@ package natcore
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -85,11 +84,17 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 // fetchAhead is the number of sessions that ended whose subscribers are fetched together.
 const fetchAhead = 16
 
-// fetchOwners fetches the subscribers of sessions that ended. The caller holds mu.
+// fetchOwners asks for what the ends of some sessions will read of their subscribers, before any of it is read. The caller holds mu.
 func (s *shard) fetchOwners(ended []mapping.Ended) {
+	var owners [fetchAhead]*subscriber
 	for i := range ended {
 		b, _ := s.table.Block(ended[i].Block)
-		s.fetch(s.list.at(b.Owner))
+		owners[i] = s.list.at(b.Owner)
+		owners[i].prefetch(ended[i].Space)
+	}
+	for _, sub := range owners[:len(ended)] {
+		sub.prefetchBehind(s.table)
+		sub.holding.PrefetchRests()
 	}
 }
 
@@ -208,10 +213,8 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 
 // unblock takes a block that its subscriber no longer holds out of the table, and off the way of inbound packets. The caller holds mu.
 func (s *shard) unblock(p *pool, sub *subscriber, b portblock.Block) {
-	i := slices.IndexFunc(sub.blocks, func(h heldBlock) bool { return h.block == b })
 	p.setOwner(b, 0)
-	s.table.RemoveBlock(sub.blocks[i].id)
-	sub.blocks = slices.Delete(sub.blocks, i, i+1)
+	s.table.RemoveBlock(sub.drop(b))
 }
 
 // recordReleases offers the pending releases to the log, in order, until it refuses one. A block whose record

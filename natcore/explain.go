@@ -163,9 +163,9 @@ func (x *explanation) look(now time.Time) Reason {
 	if old, ok := s.table.CloseOver(x.key.realm, space, internal, remote, s.tick); ok {
 		e.sessionEnded(s, &old) // as a packet would
 	}
-	x.sub, x.a = s.subs[x.key], s.accounts[accountKey{x.key.addr, x.key.realm}]
+	x.sub, x.a = s.sub(x.key), s.account(accountKey{x.key.addr, x.key.realm})
 	if x.a == nil {
-		x.a = &account{key: accountKey{x.key.addr, x.key.realm}}
+		x.a = newAccount(accountKey{x.key.addr, x.key.realm})
 		e.settle(s, x.a)
 	}
 	external, mapped := s.table.Mapped(x.key.realm, space, internal, scope)

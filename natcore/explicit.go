@@ -67,7 +67,7 @@ func (e *Engine) Map(r MapRequest, now time.Time) (netip.AddrPort, error) {
 	defer c.unlock()
 	key := subscriberKey{addr: internal.Addr, realm: uint16(r.Realm), pool: uint16(m.pool)}
 	scope, _ := e.pools[m.pool].scope(mapping.Endpoint{})
-	external, why := c.mapped(s, key, space, internal, scope, mapping.Endpoint{})
+	external, _, why := c.mapped(s, s.sub(key), key, space, internal, scope, mapping.Endpoint{})
 	if why != ReasonNone {
 		e.refused(s, key, space, why)
 		return refuse(why, "")

@@ -186,7 +186,7 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 	if p.overflows() {
 		sub.holding.Init(p.layout)
 	}
-	s.enter(sub, e.account(s, key))
+	s.enter(sub, e.account(s, nil, key))
 	if ports.Len() > 0 {
 		sub.fixed.id = s.table.AddBlock(mapping.Block{
 			Realm: key.realm, Internal: key.addr, External: sub.external, Owner: sub.index, Ports: uint32(ports.Len()),

@@ -23,7 +23,7 @@ func (e *Engine) CheckInvariants() error {
 			return fmt.Errorf("natcore: shard %d: %w", s.index, err)
 		}
 		sessions += s.table.Sessions()
-		subscribers += len(s.subs)
+		subscribers += s.list.len()
 	}
 	for _, p := range e.all() {
 		if err := p.checkCounts(now); err != nil {
@@ -88,7 +88,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 				return fmt.Errorf("mapping %v to %v, at a place of %v", m.Internal, m.External, mapping.Addr4(b.External))
 			}
 			key := subscriberKey{m.Internal.Addr, m.Realm, uint16(pool), b.Class}
-			sub := s.subs[key]
+			sub := s.sub(key)
 			if sub == nil {
 				return fmt.Errorf("mapping of %v without a subscriber", m.Internal)
 			}
@@ -126,10 +126,10 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 	listed := 0
 	for sub := range s.list.all() {
 		listed++
-		if s.list.at(sub.index) != sub || s.subs[sub.key] != sub || len(sub.blocks) != sub.holding.Blocks() {
+		if s.list.at(sub.index) != sub || s.sub(sub.key) != sub || !sub.tells() {
 			return fmt.Errorf("subscriber %v is not where it says", mapping.Addr4(sub.key.addr))
 		}
-		if sub.sessions != sessions[sub.key] {
+		if int(sub.sessions) != sessions[sub.key] {
 			return fmt.Errorf("subscriber %v has %d sessions and counts %d", mapping.Addr4(sub.key.addr), sessions[sub.key], sub.sessions)
 		}
 		for sp := range portblock.Space(portblock.NumSpaces) {
@@ -153,10 +153,16 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 			return fmt.Errorf("subscriber %v: %w", mapping.Addr4(sub.key.addr), err)
 		}
 	}
-	if listed != len(s.subs) {
-		return fmt.Errorf("%d subscribers are listed, of %d", listed, len(s.subs))
+	if listed != s.list.len() {
+		return fmt.Errorf("%d subscribers are listed, of %d", listed, s.list.len())
 	}
-	return nil
+	return s.checkFound()
+}
+
+// tells reports whether a subscriber's blocks are those of its holding, in number, and its first one is the first of them.
+func (s *subscriber) tells() bool {
+	all := s.blocks()
+	return len(all) == s.holding.Blocks() && (s.more == nil || len(all) > 1 && s.first[0] == all[0])
 }
 
 // checkAccounts holds the accounts against what their subscribers have.
@@ -177,9 +183,10 @@ func (s *shard) checkAccounts() error {
 				a.ports[sp] += int32(sub.fixed.live[sp])
 			}
 		}
-		a.sessions[0] += int32(sub.sessions)
+		a.sessions[0] += sub.sessions
 	}
-	for k, a := range s.accounts {
+	for a := range s.accounts.all() {
+		k := a.key()
 		want := counted[k]
 		if want == nil && a.static != nil {
 			want = &account{} // of a host that has but static sessions, or had them and has used up a rate
@@ -220,8 +227,8 @@ func (e *Engine) checkRealms() error {
 	for realm, r := range e.quotas.Load().realms {
 		var ports, sessions, inbound, blocks int64
 		for _, s := range e.shards {
-			for k, a := range s.accounts {
-				if k.realm == realm {
+			for a := range s.accounts.all() {
+				if a.inRealm == realm {
 					ports, sessions, blocks = ports+total(&a.ports), sessions+total(&a.sessions), blocks+int64(a.blocks)
 					if a.static != nil {
 						sessions, inbound = sessions+a.static.own.total(), inbound+a.static.inbound.total()
@@ -256,11 +263,11 @@ func (e *Engine) checkBlocks(s *shard, sub *subscriber, now time.Time) error {
 			return fmt.Errorf("block %v is not heating on its address", b.Block)
 		}
 		n, _ := p.layout.Locate(p.layout.SetOf(b.Block).First())
-		i := slices.IndexFunc(sub.blocks, func(h heldBlock) bool { return h.block == b.Block })
+		i := slices.IndexFunc(sub.blocks(), func(h heldBlock) bool { return h.block == b.Block })
 		if o := p.owner(b.Block.Address(), n); i < 0 || o.shard() != s.index {
 			return fmt.Errorf("block %v leads to shard %d", b.Block, o.shard())
 		}
-		if of, ok := s.table.Block(sub.blocks[i].id); !ok || of.Owner != sub.index || int(of.Number) != b.Block.Number() {
+		if of, ok := s.table.Block(sub.blocks()[i].id); !ok || of.Owner != sub.index || int(of.Number) != b.Block.Number() {
 			return fmt.Errorf("block %v leads to block %d of subscriber %d", b.Block, of.Number, of.Owner)
 		}
 	}

@@ -125,6 +125,7 @@ type opening struct {
 	scope            mapping.Scope // of the mapping
 	seg              mapping.Segment
 	look             mapping.Lookup // of the session
+	sub              *subscriber    // of the key, or nil where there is none; good while the shard is locked
 }
 
 // open makes the session of an outbound packet, with its mapping and its port
@@ -144,11 +145,16 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	if !e.begins(h) {
 		return e.answer(s, h, o)
 	}
+	o.sub = s.subOf(o.key, o.space)
 	if why = e.mayOpen(s, o); why != ReasonNone {
 		return external, false, why
 	}
+	locked := c.locked
 	why = c.refusedThere(h, o.space)
 	c.lock(s) // also to say why: the look there may have locked another
+	if c.locked != locked {
+		o.sub = s.sub(o.key)
+	}
 	if why != ReasonNone {
 		return external, false, why
 	}
@@ -160,7 +166,7 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 
 // further makes a session where its internal endpoint may have something already.
 func (c *call) further(s *shard, o *opening) (external mapping.Endpoint, opened bool, why Reason) {
-	if external, why = c.mapped(s, o.key, o.space, o.internal, o.scope, o.remote); why != ReasonNone {
+	if external, o.sub, why = c.mapped(s, o.sub, o.key, o.space, o.internal, o.scope, o.remote); why != ReasonNone {
 		return external, false, why
 	}
 	opened, why = c.e.begin(s, o, external)
@@ -192,6 +198,7 @@ func (e *Engine) answer(s *shard, h *rewrite.Packet4, o *opening) (external mapp
 	case h.Kind == rewrite.KindQueryReply, h.TCPFlags&rst != 0:
 		return external, false, ReasonNone
 	case h.TCPFlags&(syn|ack) == syn|ack:
+		o.sub = s.sub(o.key)
 		opened, why = e.begin(s, o, external)
 		return external, opened, why
 	}
@@ -239,23 +246,24 @@ func opensTCP(flags uint8) bool {
 	return flags&(rewrite.TCPSyn|rewrite.TCPAck|rewrite.TCPRst) == rewrite.TCPSyn
 }
 
-// mapped returns the external endpoint of an internal one, from its mapping or a new one.
+// mapped returns the external endpoint of an internal one, from its mapping or a new one. sub is the subscriber of the key, or nil where there
+// is none, and what it is then is returned.
 // The caller has locked the shard; it is locked again on return, and may have been unlocked meanwhile.
-func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, internal mapping.Endpoint, scope mapping.Scope, remote mapping.Endpoint) (mapping.Endpoint, Reason) {
+func (c *call) mapped(s *shard, sub *subscriber, key subscriberKey, space portblock.Space, internal mapping.Endpoint, scope mapping.Scope, remote mapping.Endpoint) (mapping.Endpoint, *subscriber, Reason) {
 	external, ok := s.table.Mapped(key.realm, space, internal, scope)
 	if ok {
-		return external, ReasonNone
+		return external, sub, ReasonNone
 	}
-	a := c.e.account(s, key)
-	t, why := c.port(s, a, key, space, internal.Port, remote)
+	a := c.e.account(s, sub, key)
+	t, why := c.port(s, sub, a, key, space, internal.Port, remote)
+	sub = t.sub
 	if why != ReasonNone {
-		t, why = c.e.overload(s, key, space, internal.Port, scope, why)
+		t, why = c.e.overload(s, sub, space, internal.Port, scope, why)
 	}
 	if why != ReasonNone {
 		s.forget(a)
-		return mapping.Endpoint{}, why
+		return mapping.Endpoint{}, sub, why
 	}
-	sub := s.sub(key)
 	m := mapping.Mapping{
 		Realm: key.realm, Space: space, Internal: internal, Scope: scope,
 		External: mapping.Endpoint{Addr: sub.external, Port: t.port}, Block: t.block,
@@ -264,9 +272,9 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 		// Another caller mapped the endpoint while the shard was unlocked.
 		c.e.untake(s, sub, space, &t)
 		if external, ok = s.table.Mapped(key.realm, space, internal, scope); !ok {
-			return external, ReasonNoMapping // not reached: what was taken has its place
+			return external, sub, ReasonNoMapping // not reached: what was taken has its place
 		}
-		return external, ReasonNone
+		return external, sub, ReasonNone
 	}
 	if t.shared {
 		s.counts.shared++
@@ -275,21 +283,23 @@ func (c *call) mapped(s *shard, key subscriberKey, space portblock.Space, intern
 	}
 	s.counts.mappings++
 	s.uses[key.pool].mappings++
-	return m.External, ReasonNone
+	return m.External, sub, ReasonNone
 }
 
 // port takes a port for a mapping, of what its subscriber has at hand or of a further block, and counts the mapping in the account. The
-// caller has locked the shard; it is locked again on return, and may have been unlocked meanwhile.
-func (c *call) port(s *shard, a *account, key subscriberKey, space portblock.Space, internal uint16, remote mapping.Endpoint) (taken, Reason) {
+// subscriber, nil where there is none, is in what is returned, with a refusal too. The caller has locked the shard; it is locked again on return, and may
+// have been unlocked meanwhile.
+func (c *call) port(s *shard, sub *subscriber, a *account, key subscriberKey, space portblock.Space, internal uint16, remote mapping.Endpoint) (taken, Reason) {
 	if why := a.mapped(space, c.e.chosen(key, remote, space), s.now); why != ReasonNone {
-		return taken{}, why
+		return taken{sub: sub}, why
 	}
-	t, more, why := c.e.takePort(s, key, space, internal)
+	t, more, why := c.e.takePort(s, sub, key, space, internal)
 	if more {
 		t, why = c.granted(s, a, key, space, internal)
-	}
-	if why == ReasonNone && s.sub(key) == nil { // the engine was closed while the shard was unlocked
-		why = ReasonStopped
+		t.sub = s.sub(key)
+		if why == ReasonNone && t.sub == nil { // the engine was closed while the shard was unlocked
+			why = ReasonStopped
+		}
 	}
 	if why != ReasonNone {
 		a.unmade(space)

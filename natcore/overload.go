@@ -128,10 +128,13 @@ func scarce(why Reason) bool {
 }
 
 // overload finds a port that its subscriber has in use for one mapping more, where no other is to be had for a reason, and counts
-// the mapping in the account's rates. Else it returns the reason, and nothing has changed. The caller holds mu.
-func (e *Engine) overload(s *shard, key subscriberKey, space portblock.Space, internal uint16, scope mapping.Scope, why Reason) (taken, Reason) {
-	sub, p := s.sub(key), e.pools[key.pool]
-	if sub == nil || !p.cfg.Overload || !scarce(why) {
+// the mapping in the account's rates. Else it returns the reason, and nothing has changed. The subscriber may be nil. The caller holds mu.
+func (e *Engine) overload(s *shard, sub *subscriber, space portblock.Space, internal uint16, scope mapping.Scope, why Reason) (taken, Reason) {
+	if sub == nil || !scarce(why) {
+		return taken{}, why
+	}
+	p := e.pools[sub.key.pool]
+	if !p.cfg.Overload {
 		return taken{}, why
 	}
 	s.touch(sub)
@@ -142,7 +145,7 @@ func (e *Engine) overload(s *shard, key subscriberKey, space portblock.Space, in
 	if late := sub.account.hurry(s.now); late != ReasonNone {
 		return taken{}, late
 	}
-	return taken{port: port, block: sub.blockOf(p.layout, port), shared: true}, ReasonNone
+	return taken{port: port, block: sub.blockOf(p.layout, port), sub: sub, shared: true}, ReasonNone
 }
 
 // shareable returns a port that its subscriber has in use and that can have one mapping more, of a scope. The caller holds mu.

@@ -173,7 +173,7 @@ func (e *Engine) pair(s *shard, key subscriberKey, in mapping.Header, now time.T
 			e.unchargePortless(s, key, true)
 		}
 	}()
-	sub, p := s.subs[key], e.pools[key.pool]
+	sub, p := s.sub(key), e.pools[key.pool]
 	if sub == nil && p.cfg.Map != nil {
 		if sub, why = e.enrol(s, key); why != ReasonNone {
 			return 0, why
@@ -196,10 +196,10 @@ func (e *Engine) pair(s *shard, key subscriberKey, in mapping.Header, now time.T
 		}
 		sub = &subscriber{key: key, lease: lease, external: external}
 		sub.holding.Init(p.layout)
-		s.enter(sub, e.account(s, key))
+		s.enter(sub, e.account(s, nil, key))
 		e.bindingEvent(s, logging.AddressBound, sub)
 	}
-	if sub.others >= e.statics.others.perHost {
+	if int(sub.others) >= e.statics.others.perHost {
 		return 0, ReasonSessionLimit
 	}
 	sub.others++
@@ -217,7 +217,7 @@ func (e *Engine) unchargePortless(s *shard, key subscriberKey, unmade bool) {
 	st.mu.Lock()
 	st.giveBack(p)
 	st.mu.Unlock()
-	if a := s.accounts[p.key]; a != nil && unmade {
+	if a := s.account(p.key); a != nil && unmade {
 		a.refundSession(false)
 	}
 }
@@ -226,7 +226,7 @@ func (e *Engine) unchargePortless(s *shard, key subscriberKey, unmade bool) {
 func (e *Engine) unpair(s *shard, key subscriberKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sub := s.subs[key]; sub != nil {
+	if sub := s.sub(key); sub != nil {
 		sub.others--
 		e.unchargePortless(s, key, true)
 	}
@@ -259,7 +259,7 @@ func (e *Engine) finishPortless(now time.Time) {
 		if lost {
 			s.counts.recordsLost++
 		}
-		if sub := s.subs[w.key]; sub != nil && (err == nil || lost) {
+		if sub := s.sub(w.key); sub != nil && (err == nil || lost) {
 			sub.others--
 			e.unchargePortless(s, w.key, false)
 		}

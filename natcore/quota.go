@@ -324,7 +324,7 @@ func (e *Engine) SetQuota(realm Realm, internal netip.Addr, q *Quota, now time.T
 	} else {
 		s.overrides[k] = q
 	}
-	if a := s.accounts[k]; a != nil {
+	if a := s.account(k); a != nil {
 		e.settle(s, a)
 	}
 	return nil

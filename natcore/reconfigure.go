@@ -276,7 +276,7 @@ func (c *change) quotas() {
 	defer e.statics.mu.Unlock()
 	e.quotas.Store(next)
 	for _, s := range e.shards {
-		for _, a := range s.accounts {
+		for a := range s.accounts.all() {
 			e.settle(s, a)
 			if a.realm == nil {
 				continue

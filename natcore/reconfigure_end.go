@@ -83,8 +83,8 @@ func (e *Engine) endSome(s *shard, session func(*mapping.SavedSession, *subscrib
 // protocols without ports stays until these end. The caller holds grants and mu.
 func (e *Engine) dismiss(s *shard, sub *subscriber, why logging.Reason) {
 	p := e.pools[sub.key.pool]
-	for len(sub.blocks) > 0 {
-		b := sub.blocks[0].block
+	for len(sub.blocks()) > 0 {
+		b := sub.blocks()[0].block
 		if sub.holding.RemoveBlock(b, s.now) != nil {
 			return // not reached: no port is live
 		}

@@ -2,111 +2,59 @@ package natcore
 
 import "iter"
 
-// registry numbers the subscribers of a shard. A number stays while its subscriber does; a page of the list never moves.
-type registry struct {
-	pages [][]*subscriber
+// registry numbers the subscribers of a shard, or its accounts. A number stays while its item does; a page of the list never moves.
+type registry[T any] struct {
+	pages []*[registryPage]*T
 	spare []uint32
 	next  uint32 // numbers below were given out
 }
 
-// registryPage is the number of subscribers that share a page.
+// registryPage is the number of items that share a page.
 const registryPage = 512
 
-func (r *registry) at(i uint32) *subscriber { return r.pages[i/registryPage][i%registryPage] }
+func (r *registry[T]) at(i uint32) *T { return r.pages[i/registryPage][i%registryPage] }
 
-func (r *registry) add(s *subscriber) {
+// len returns the number of items.
+func (r *registry[T]) len() int { return int(r.next) - len(r.spare) }
+
+// add enters an item and returns its number.
+func (r *registry[T]) add(v *T) (i uint32) {
 	if n := len(r.spare); n > 0 {
-		s.index, r.spare = r.spare[n-1], r.spare[:n-1]
+		i, r.spare = r.spare[n-1], r.spare[:n-1]
 	} else {
 		if r.next%registryPage == 0 {
-			r.pages = append(r.pages, make([]*subscriber, registryPage))
+			r.pages = append(r.pages, new([registryPage]*T))
 		}
-		s.index = r.next
+		i = r.next
 		r.next++
 	}
-	r.pages[s.index/registryPage][s.index%registryPage] = s
+	r.put(i, v)
+	return i
 }
 
 // reserve makes room for the numbers below next, of which some are spare.
-func (r *registry) reserve(next uint32, spare []uint32) {
+func (r *registry[T]) reserve(next uint32, spare []uint32) {
 	r.next, r.spare = next, spare
 	for n := uint32(0); n < next; n += registryPage {
-		r.pages = append(r.pages, make([]*subscriber, registryPage))
+		r.pages = append(r.pages, new([registryPage]*T))
 	}
 }
 
-// put enters a subscriber under the number that it has.
-func (r *registry) put(s *subscriber) { r.pages[s.index/registryPage][s.index%registryPage] = s }
+// put enters an item under a number that is its own already.
+func (r *registry[T]) put(i uint32, v *T) { r.pages[i/registryPage][i%registryPage] = v }
 
-func (r *registry) remove(s *subscriber) {
-	r.pages[s.index/registryPage][s.index%registryPage] = nil
-	r.spare = append(r.spare, s.index)
+func (r *registry[T]) remove(i uint32) {
+	r.put(i, nil)
+	r.spare = append(r.spare, i)
 }
 
-// all yields the subscribers by their numbers. Those that come or go meanwhile may be missed.
-func (r *registry) all() iter.Seq[*subscriber] {
-	return func(yield func(*subscriber) bool) {
+// all yields the items by their numbers. Those that come or go meanwhile may be missed.
+func (r *registry[T]) all() iter.Seq[*T] {
+	return func(yield func(*T) bool) {
 		for i := range r.next {
-			if s := r.at(i); s != nil && !yield(s) {
+			if v := r.at(i); v != nil && !yield(v) {
 				return
 			}
 		}
 	}
-}
-
-// recentSubscribers is the number of subscribers that a shard finds without its map: a packet asks several times for the same one, and
-// hosts open sessions in bursts.
-const recentSubscribers = 256
-
-// recent is a subscriber with its key, so that no other one's memory is read in search of it.
-type recent struct {
-	key subscriberKey
-	sub *subscriber
-}
-
-// recentAt returns the place for a subscriber among the recent ones.
-func (s *shard) recentAt(key subscriberKey) *recent {
-	return &s.recent[key.addr*0x9e3779b1>>24]
-}
-
-// sub returns a subscriber, or nil. The caller holds mu.
-func (s *shard) sub(key subscriberKey) *subscriber {
-	r := s.recentAt(key)
-	if r.sub != nil && r.key == key {
-		return r.sub
-	}
-	sub := s.subs[key]
-	if sub != nil {
-		*r = recent{key, sub}
-	}
-	return sub
-}
-
-// fetch reads what a new session of a subscriber reads, all at once: the memory behind it is then fetched at the same time. The caller
-// holds mu.
-func (s *shard) fetch(sub *subscriber) {
-	s.fetched += sub.holding.Fetch() + uint64(sub.sessions) + uint64(sub.account.blocks)
-	if len(sub.blocks) > 0 {
-		s.table.PrefetchBlock(sub.blocks[0].id)
-	}
-}
-
-// enter makes a subscriber known to its shard. The caller holds mu.
-func (s *shard) enter(sub *subscriber, a *account) {
-	a.subscribers++
-	sub.account = a
-	sub.blocks = sub.first[:0]
-	s.subs[sub.key] = sub
-	s.list.add(sub)
-}
-
-// leave removes a subscriber that holds nothing. The caller holds mu.
-func (s *shard) leave(sub *subscriber) {
-	delete(s.subs, sub.key)
-	if r := s.recentAt(sub.key); r.sub == sub {
-		*r = recent{}
-	}
-	s.list.remove(sub)
-	sub.account.subscribers--
-	s.forget(sub.account)
 }

@@ -2,6 +2,7 @@ package natcore
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -69,15 +70,16 @@ func (r *reader) subscriber(s *shard, taken map[uint32]bool) {
 	sub := &subscriber{index: uint32(r.u(most32)), key: r.key(), external: uint32(r.u(most32))}
 	sub.lease = alloc.LeaseFromBytes([16]byte(r.bytes(16)))
 	sub.high = r.u(1) == 1
-	sub.others = int(r.i())
+	others := r.i()
+	sub.others = int32(others)
 	if r.err != nil {
 		return
 	}
 	p := e.pools[sub.key.pool]
 	pool, position, own := e.external.find(sub.external)
 	switch {
-	case sub.index >= s.list.next || taken[sub.index] || s.subs[sub.key] != nil || e.shardOf(sub.key.realm, sub.key.addr) != s,
-		!own || pool != int(sub.key.pool), sub.others < 0,
+	case sub.index >= s.list.next || taken[sub.index] || s.sub(sub.key) != nil || e.shardOf(sub.key.realm, sub.key.addr) != s,
+		!own || pool != int(sub.key.pool), others < 0, others > math.MaxInt32,
 		p.cfg.Map == nil && !p.alloc.Holds(sub.lease), sub.lease.IsValid() && (!p.alloc.Holds(sub.lease) || sub.lease.Position() != position):
 		r.bad("subscriber %v contradicts the rest", mapping.Addr4(sub.key.addr))
 		return
@@ -97,11 +99,10 @@ func (r *reader) subscriber(s *shard, taken map[uint32]bool) {
 		}
 	}
 	e.subscribers.Add(1)
-	sub.account = e.account(s, sub.key)
+	sub.account = e.account(s, nil, sub.key)
 	sub.account.subscribers++
-	s.list.put(sub)
-	s.subs[sub.key] = sub
-	sub.blocks = sub.first[:0]
+	s.list.put(sub.index, sub)
+	s.subs.Insert(s.hashOf(sub.key), sub.index)
 	if p.layout != nil {
 		r.holding(s, p, sub, position)
 	}
@@ -131,14 +132,14 @@ func (r *reader) holding(s *shard, p *pool, sub *subscriber, position uint32) {
 	}
 	for range r.count(3) {
 		address, number, age := uint32(r.u(most32)), int(r.u(most16)), r.u(uint64(mapping.MaxIdle.Milliseconds()))
-		i := slices.IndexFunc(sub.blocks, func(b heldBlock) bool { return b.block.Address() == address && b.block.Number() == number })
+		i := slices.IndexFunc(sub.blocks(), func(b heldBlock) bool { return b.block.Address() == address && b.block.Number() == number })
 		if r.err == nil && i < 0 {
 			r.bad("a block of subscriber %v is not held", mapping.Addr4(sub.key.addr))
 		}
 		if r.err != nil {
 			return
 		}
-		s.table.RestoreLastPacket(sub.blocks[i].id, s.tick-mapping.Tick(age))
+		s.table.RestoreLastPacket(sub.blocks()[i].id, s.tick-mapping.Tick(age))
 	}
 	sub.touched = s.tick + 1
 }
@@ -153,7 +154,7 @@ func (r *reader) own(s *shard, p *pool, sub *subscriber, b portblock.Block) bool
 		Realm: sub.key.realm, Internal: sub.key.addr, External: sub.external, Class: sub.key.class,
 		Number: uint16(b.Number()), Owner: sub.index, Ports: uint32(p.layout.PortsOf(b)),
 	})
-	sub.blocks = append(sub.blocks, heldBlock{b, id})
+	sub.hold(heldBlock{b, id})
 	p.setOwner(b, ownerOf(s.index))
 	p.held += p.unitsOf(b)
 	sub.account.blocks++
@@ -168,7 +169,7 @@ func (r *reader) accounts(s *shard) {
 	for range r.count(4) {
 		k := accountKey{realm: uint16(r.u(most16)), addr: uint32(r.u(most32))}
 		opening, making := r.i(), r.i()
-		if a := s.accounts[k]; a != nil {
+		if a := s.account(k); a != nil {
 			a.opening, a.mapping = bucket(opening), bucket(making)
 		} else if r.err == nil {
 			r.bad("an account is nobody's")
@@ -185,7 +186,7 @@ func (r *reader) accounts(s *shard) {
 			r.fail(ErrSnapshot, errors.Join(f...), "a quota")
 		}
 		s.overrides[k] = q
-		if a := s.accounts[k]; a != nil && r.err == nil {
+		if a := s.account(k); a != nil && r.err == nil {
 			a.quota = q
 		}
 	}

@@ -136,7 +136,7 @@ func (r *reader) portless() {
 		if r.err != nil {
 			return
 		}
-		sub := r.e.shardOf(o.key.realm, o.key.addr).subs[o.key]
+		sub := r.e.shardOf(o.key.realm, o.key.addr).sub(o.key)
 		if sub == nil || st.others.sessions[h] != nil {
 			r.bad("a session without ports is nobody's")
 			return
@@ -151,7 +151,7 @@ func (r *reader) portless() {
 	}
 	for _, s := range r.e.shards {
 		for sub := range s.list.all() {
-			if r.err == nil && sub.others != counts[sub] {
+			if r.err == nil && int(sub.others) != counts[sub] {
 				r.bad("%v has %d sessions without ports and counts %d", mapping.Addr4(sub.key.addr), counts[sub], sub.others)
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/internal/index"
+	"github.com/blocknat/blocknat/internal/keyed"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
@@ -21,28 +23,28 @@ type shard struct {
 	// need no new block do not take it, so a slow log delays nobody else.
 	grants sync.Mutex
 
-	mu        sync.Mutex // guards all below
-	index     int
-	table     *mapping.Table
-	subs      map[subscriberKey]*subscriber
-	list      registry                  // the same, by number
-	recent    [recentSubscribers]recent // that sub returned
-	fetched   uint64                    // a sum that means nothing: see fetch
-	accounts  map[accountKey]*account
-	overrides map[accountKey]*Quota // of Engine.SetQuota
-	cursor    int                   // in list
-	rnd       *rand.ChaCha8
-	now       time.Time // the latest seen: time never runs backwards in here
-	given     time.Time // what a caller has given last, whether it was later or not
-	ms        int64     // now in Unix milliseconds
-	tick      mapping.Tick
-	counts    counters
-	uses      [maxPools]poolUse
-	ended     mapping.Sweep // scratch of Expire
-	idle      []portblock.Block
-	pending   []release    // blocks whose release the log has not accepted yet, guarded by grants
-	waiting   atomic.Int64 // their number
-	notes     notes        // events to be recorded
+	mu         sync.Mutex // guards all below
+	index      int
+	table      *mapping.Table
+	hash       keyed.Hash           // of the indices; it never changes
+	subs       index.Index          // of list: see sub
+	list       registry[subscriber] // by number
+	accounts   registry[account]
+	accountsBy index.Index           // of accounts: see account
+	overrides  map[accountKey]*Quota // of Engine.SetQuota
+	cursor     int                   // in list
+	rnd        *rand.ChaCha8
+	now        time.Time // the latest seen: time never runs backwards in here
+	given      time.Time // what a caller has given last, whether it was later or not
+	ms         int64     // now in Unix milliseconds
+	tick       mapping.Tick
+	counts     counters
+	uses       [maxPools]poolUse
+	ended      mapping.Sweep // scratch of Expire
+	idle       []portblock.Block
+	pending    []release    // blocks whose release the log has not accepted yet, guarded by grants
+	waiting    atomic.Int64 // their number
+	notes      notes        // events to be recorded
 }
 
 // counters are a shard's share of Stats.
@@ -66,11 +68,14 @@ type release struct {
 	why      logging.Reason
 }
 
-func newShard(index int, seed [32]byte, table *mapping.Table, now time.Time) *shard {
-	return &shard{
-		index: index, table: table,
-		subs: map[subscriberKey]*subscriber{}, accounts: map[accountKey]*account{}, overrides: map[accountKey]*Quota{}, rnd: rand.NewChaCha8(seed), now: now,
+// newShard returns a shard; key is the secret that its table has.
+func newShard(index int, seed [32]byte, key [24]byte, table *mapping.Table, now time.Time) *shard {
+	s := &shard{
+		index: index, table: table, hash: keyed.New(key), overrides: map[accountKey]*Quota{}, rnd: rand.NewChaCha8(seed), now: now,
 	}
+	s.subs.Init()
+	s.accountsBy.Init()
+	return s
 }
 
 // advance sets the shard's clock. The caller holds mu.
@@ -105,18 +110,20 @@ func reasonOf(err error) Reason {
 	}
 }
 
-// taken is a port that was taken, with its block in the shard's table.
+// taken is a port that was taken, with its block in the shard's table and its subscriber, who stands there too where none was to be had, unless he
+// does not exist.
 type taken struct {
 	port   uint16
-	block  mapping.BlockID
 	shared bool // it was in use before, and still is
+	block  mapping.BlockID
+	sub    *subscriber
 }
 
-// takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. more says
-// that another block would help. The caller holds mu.
-func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, internal uint16) (t taken, more bool, why Reason) {
+// takePort takes a port from the deterministic ones of a subscriber, or from the blocks that it holds. The subscriber is that of the key, or nil
+// where there is none: then a deterministic one is made. more says that another block would help. The caller holds mu.
+func (e *Engine) takePort(s *shard, sub *subscriber, key subscriberKey, space portblock.Space, internal uint16) (t taken, more bool, why Reason) {
 	space = mapping.PortsOf(space)
-	sub, p := s.sub(key), e.pools[key.pool]
+	p := e.pools[key.pool]
 	if sub == nil && p.cfg.Map != nil {
 		if sub, why = e.enrol(s, key); why != ReasonNone {
 			return taken{}, false, why
@@ -125,23 +132,26 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 	if sub == nil {
 		return taken{}, true, ReasonNone
 	}
+	t.sub = sub
 	if sub.fixed != nil {
 		if i, ok := sub.fixed.take(space, s.rnd); ok {
-			return taken{port: sub.fixed.ports.Port(i), block: sub.fixed.id}, false, ReasonNone
+			t.port, t.block = sub.fixed.ports.Port(i), sub.fixed.id
+			return t, false, ReasonNone
 		}
 		if !p.overflows() {
-			return taken{}, false, ReasonPortLimit
+			return t, false, ReasonPortLimit
 		}
 	}
 	s.touch(sub)
 	got, err := sub.holding.TakePort(space, internal, s.rnd, s.now)
 	switch {
 	case err == nil:
-		return taken{port: got.Number, block: sub.blockOf(p.layout, got.Number)}, false, ReasonNone
+		t.port, t.block = got.Number, sub.blockOf(p.layout, got.Number)
+		return t, false, ReasonNone
 	case errors.Is(err, portblock.ErrNeedBlock):
-		return taken{}, true, ReasonNone
+		return t, true, ReasonNone
 	default:
-		return taken{}, false, reasonOf(err)
+		return t, false, reasonOf(err)
 	}
 }
 
@@ -149,7 +159,7 @@ func (e *Engine) takePort(s *shard, key subscriberKey, space portblock.Space, in
 // direction: the block that has been idle longest gives no ports while others have some (RFC 7768
 // section 2). Only who holds several blocks has a choice. The caller holds mu.
 func (s *shard) touch(sub *subscriber) {
-	if len(sub.blocks) < 2 || sub.touched != 0 && s.tick+1-sub.touched < touchPeriod {
+	if sub.more == nil || sub.touched != 0 && s.tick+1-sub.touched < touchPeriod {
 		return
 	}
 	s.tell(sub)
@@ -158,7 +168,7 @@ func (s *shard) touch(sub *subscriber) {
 // tell is touch without a period. The caller holds mu.
 func (s *shard) tell(sub *subscriber) {
 	sub.touched = s.tick + 1
-	for _, b := range sub.blocks {
+	for _, b := range sub.blocks() {
 		if age := int32(s.tick - s.table.LastPacket(b.id)); age >= 0 {
 			sub.holding.Touch(b.block, s.now.Add(-time.Duration(age)*time.Millisecond))
 		}
@@ -179,8 +189,8 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 	s.mu.Lock()
 	s.advance(now)
 	now = s.now
-	t, more, why := e.takePort(s, key, space, internal) // another caller may have been here first
-	sub := s.sub(key)
+	t, more, why := e.takePort(s, s.sub(key), key, space, internal) // another caller may have been here first
+	sub := t.sub
 	if !more {
 		s.mu.Unlock()
 		return t, why
@@ -189,7 +199,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		s.mu.Unlock()
 		return taken{}, ReasonStopped
 	}
-	a := e.account(s, key)
+	a := e.account(s, sub, key)
 	if why = a.granted(); why != ReasonNone {
 		s.forget(a)
 		s.mu.Unlock()
@@ -256,7 +266,7 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		} else if why == ReasonBlocksExhausted {
 			// No further block is to be had: what rests may serve, where the policy allows it.
 			if q, err := sub.holding.TakeHeldPort(space, internal, s.rnd, s.now); err == nil {
-				return taken{port: q.Number, block: sub.blockOf(p.layout, q.Number)}, ReasonNone
+				return taken{port: q.Number, block: sub.blockOf(p.layout, q.Number), sub: sub}, ReasonNone
 			}
 		}
 		return taken{}, why
@@ -283,9 +293,9 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		Realm: key.realm, Internal: key.addr, External: external, Class: key.class,
 		Number: uint16(g.block.Number()), Owner: sub.index, Ports: uint32(p.layout.PortsOf(g.block)),
 	})
-	sub.blocks = append(sub.blocks, heldBlock{g.block, id})
+	sub.hold(heldBlock{g.block, id})
 	p.setOwner(g.block, ownerOf(s.index))
-	if t, more, why = e.takePort(s, key, space, internal); more {
+	if t, more, why = e.takePort(s, sub, key, space, internal); more {
 		return taken{}, ReasonBlocksExhausted // not reached: the new block has a port of the wanted kind
 	}
 	return t, why

@@ -212,7 +212,7 @@ func (s *shard) save(w *writer, e *Engine) {
 	for _, n := range s.list.spare {
 		w.u(uint64(n))
 	}
-	w.u(uint64(len(s.subs)))
+	w.u(uint64(s.list.len()))
 	for sub := range s.list.all() {
 		w.u(uint64(sub.index))
 		w.key(sub.key)
@@ -226,22 +226,23 @@ func (s *shard) save(w *writer, e *Engine) {
 		}
 		s.tell(sub) // and so is the restored one's told, in the same period
 		w.part(sub.holding.AppendSnapshot)
-		w.u(uint64(len(sub.blocks)))
-		for _, b := range sub.blocks {
+		w.u(uint64(len(sub.blocks())))
+		for _, b := range sub.blocks() {
 			w.u(uint64(b.block.Address()), uint64(b.block.Number()), s.age(s.table.LastPacket(b.id)))
 		}
 	}
 	var accounts []accountKey // those of hosts that have nothing but what is static are not theirs
-	for k, a := range s.accounts {
+	for a := range s.accounts.all() {
 		if a.subscribers > 0 {
-			accounts = append(accounts, k)
+			accounts = append(accounts, a.key())
 		}
 	}
 	slices.SortFunc(accounts, compareAccounts)
 	w.u(uint64(len(accounts)))
 	for _, k := range accounts {
 		w.u(uint64(k.realm), uint64(k.addr))
-		w.i(int64(s.accounts[k].opening), int64(s.accounts[k].mapping))
+		a := s.account(k)
+		w.i(int64(a.opening), int64(a.mapping))
 	}
 	w.u(uint64(len(s.overrides)))
 	for _, k := range slices.SortedFunc(maps.Keys(s.overrides), compareAccounts) {

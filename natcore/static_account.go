@@ -175,7 +175,7 @@ func (e *Engine) useOf(a *account) *staticUse {
 	if a.static == nil {
 		a.static = &staticUse{}
 		e.statics.mu.Lock()
-		e.statics.uses[a.key] = a.static
+		e.statics.uses[a.key()] = a.static
 		e.statics.mu.Unlock()
 	}
 	return a.static
@@ -190,7 +190,7 @@ func (c *call) refund(of []party) {
 		st.mu.Lock()
 		st.giveBack(p)
 		st.mu.Unlock()
-		if a := s.accounts[p.key]; a != nil {
+		if a := s.account(p.key); a != nil {
 			a.refundSession(!p.owns)
 		}
 	}
@@ -259,7 +259,7 @@ func (e *Engine) forgetUses(now time.Time) {
 		s.mu.Lock()
 		s.advance(now)
 		// Counts rise under this lock only. Who has no other sessions keeps his account until its rates are at rest.
-		a := s.accounts[k]
+		a := s.account(k)
 		if a != nil && a.static != nil && a.static.idle() && a.rests(s.now) {
 			a.static = nil
 			st.mu.Lock()

@@ -207,7 +207,7 @@ func (e *Engine) checkFlows() error {
 	}
 	for _, s := range e.shards {
 		for sub := range s.list.all() {
-			if sub.others != held[sub.key] {
+			if int(sub.others) != held[sub.key] {
 				return fmt.Errorf("natcore: subscriber %v has %d sessions without ports, counted %d", mapping.Addr4(sub.key.addr), held[sub.key], sub.others)
 			}
 			delete(held, sub.key)
@@ -223,7 +223,8 @@ func (e *Engine) checkFlows() error {
 func (e *Engine) checkUses(charged map[accountKey]*staticUse) error {
 	known := 0
 	for _, s := range e.shards {
-		for k, a := range s.accounts {
+		for a := range s.accounts.all() {
+			k := a.key()
 			if a.static == nil {
 				continue
 			}

@@ -85,8 +85,8 @@ func (x *explanation) staticLimits(space portblock.Space, w mapping.Flow, now ti
 		p := &of[i]
 		s := c.lock(e.shardOf(p.key.realm, p.key.addr))
 		x.key = subscriberKey{addr: p.key.addr, realm: p.key.realm}
-		if x.a = s.accounts[p.key]; x.a == nil {
-			x.a = &account{key: p.key}
+		if x.a = s.account(p.key); x.a == nil {
+			x.a = newAccount(p.key)
 			e.settle(s, x.a)
 		}
 		if p.owns {

@@ -136,7 +136,7 @@ func (r *reader) portlessFlow(v *mapping.SavedFlow) {
 		return
 	}
 	want := in.Outside()
-	want.Src = e.shardOf(in.Realm, in.Src).subs[o.key].external
+	want.Src = e.shardOf(in.Realm, in.Src).sub(o.key).external
 	if v.Out != want {
 		r.bad("a session without ports has another address than its subscriber")
 		return

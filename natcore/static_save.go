@@ -86,7 +86,7 @@ func (w *writer) header(h *mapping.Header) {
 func (e *Engine) saveUses(w *writer) {
 	var hosts []*account
 	for _, s := range e.shards {
-		for _, a := range s.accounts {
+		for a := range s.accounts.all() {
 			if a.static != nil {
 				hosts = append(hosts, a)
 			}
@@ -94,7 +94,7 @@ func (e *Engine) saveUses(w *writer) {
 	}
 	w.u(uint64(len(hosts)))
 	for _, a := range hosts {
-		w.u(uint64(a.key.realm), uint64(a.key.addr))
+		w.u(uint64(a.inRealm), uint64(a.addr))
 		w.i(int64(a.opening), int64(a.mapping), int64(a.static.arriving))
 	}
 	realms := e.quotas.Load().realms

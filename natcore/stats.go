@@ -73,7 +73,7 @@ func (e *Engine) Stats() Stats {
 		t.Mappings += uint64(s.table.Mappings())
 		t.MappingsCreated += c.mappings
 		t.MappingsShared += c.shared
-		t.Subscribers += uint64(len(s.subs))
+		t.Subscribers += uint64(s.list.len())
 		t.BlocksAllocated += c.allocated
 		t.BlocksReleased += c.released
 		t.RecordsRefused += c.recordsRefused

@@ -2,10 +2,12 @@ package natcore
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/blocknat/blocknat/alloc"
+	"github.com/blocknat/blocknat/internal/prefetch"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
@@ -22,27 +24,90 @@ type subscriberKey struct {
 
 // subscriber is what one internal address holds in one pool. It exists while it
 // holds a block or a deterministic port.
+//
+// It is seven cache lines. A new session reads the first four, and of the last three that of its port space:
+//
+//	0 what tells the subscriber, and all that a session needs but ports    1 the rest, and the holding's head
+//	2 the holding                                                          3 the holding, and its first block
+//	4 TCP ports of that block    5 UDP ports    6 ICMP identifiers
 type subscriber struct {
 	key       subscriberKey
-	lease     alloc.Lease
-	external  uint32      // the address that it is paired with
-	fixed     *fixedPorts // deterministic ports, or nil
-	holding   portblock.RoomyHolding
-	sessions  int
-	index     uint32      // in the shard's registry
-	blocks    []heldBlock // those of holding, in first where there is one
-	first     [1]heldBlock
-	others    int          // sessions of protocols without ports
-	high      bool         // its ports have passed the high mark
-	touched   mapping.Tick // 1 + when its holding was told of the packets of its blocks
+	external  uint32       // the address that it is paired with
 	account   *account     // of the internal address, in all pools
+	fixed     *fixedPorts  // deterministic ports, or nil
 	overloads *overloads   // what rests of ports that mappings share, or nil
+	first     [1]heldBlock // the first of the blocks of holding, with number 0 where there is none
+	sessions  int32
+	touched   mapping.Tick // 1 + when its holding was told of the packets of its blocks
+
+	more   *[]heldBlock // all blocks of holding, first included, where there are several; else nil
+	lease  alloc.Lease
+	index  uint32 // in the shard's list
+	others int32  // sessions of protocols without ports
+	high   bool   // its ports have passed the high mark
+	_      uint64 // holding lies so that the ports of each space have a line
+
+	holding portblock.RoomyHolding
+}
+
+// prefetch asks for the memory of the subscriber that a new session of a space reads. It reads nothing.
+func (s *subscriber) prefetch(space portblock.Space) {
+	prefetch.Line(s)
+	s.holding.Prefetch(mapping.PortsOf(space))
+}
+
+// prefetchBehind asks for what a new session reads behind the subscriber, which has come: its account, and its first block in the table.
+func (s *subscriber) prefetchBehind(t *mapping.Table) {
+	prefetch.Pair(s.account)
+	if id := s.first[0].id; id != 0 {
+		t.PrefetchBlock(id)
+	}
 }
 
 // heldBlock is a block of a holding and its number in the shard's table.
 type heldBlock struct {
 	block portblock.Block
 	id    mapping.BlockID
+}
+
+// blocks returns the blocks of the holding, in the order in which they came. They are for reading, until the next hold or drop.
+func (s *subscriber) blocks() []heldBlock {
+	switch {
+	case s.more != nil:
+		return *s.more
+	case s.first[0].id == 0:
+		return nil
+	}
+	return s.first[:]
+}
+
+// hold notes a block that the holding got.
+func (s *subscriber) hold(b heldBlock) {
+	switch {
+	case s.first[0].id == 0:
+		s.first[0] = b
+	case s.more == nil:
+		s.more = &[]heldBlock{s.first[0], b}
+	default:
+		*s.more = append(*s.more, b)
+	}
+}
+
+// drop forgets a block that the holding gave up, and returns its number in the table.
+func (s *subscriber) drop(b portblock.Block) mapping.BlockID {
+	all := s.blocks()
+	i := slices.IndexFunc(all, func(h heldBlock) bool { return h.block == b })
+	id := all[i].id
+	if s.more == nil {
+		s.first[0] = heldBlock{}
+		return id
+	}
+	*s.more = slices.Delete(all, i, i+1)
+	s.first[0] = (*s.more)[0]
+	if len(*s.more) == 1 {
+		s.more = nil
+	}
+	return id
 }
 
 // blockOf returns the number in the shard's table of the block, or the deterministic set, that a port of the subscriber is of, and 0
@@ -60,8 +125,9 @@ func (s *subscriber) blockOf(l *portblock.Layout, port uint16) mapping.BlockID {
 	if !ok {
 		return 0
 	}
-	for i := range s.blocks {
-		b := &s.blocks[i]
+	held := s.blocks()
+	for i := range held {
+		b := &held[i]
 		if offset := offset + (number-b.block.Number())*l.Unit(); offset >= 0 && offset < l.PortsOf(b.block) {
 			return b.id
 		}
@@ -120,7 +186,7 @@ func (e *Engine) info(s *subscriber) SubscriberInfo {
 	i := SubscriberInfo{
 		Realm: Realm(s.key.realm), Pool: e.pools[s.key.pool].cfg.Name, Class: s.key.class,
 		Internal: mapping.Addr4(s.key.addr), External: mapping.Addr4(s.external),
-		Blocks: s.holding.Blocks(), Sessions: s.sessions,
+		Blocks: s.holding.Blocks(), Sessions: int(s.sessions),
 	}
 	for sp := range i.Ports {
 		i.Ports[sp] = s.holding.Ports(portblock.Space(sp))

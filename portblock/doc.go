@@ -112,9 +112,9 @@
 //
 //	Address, 256-port blocks        240 and 24 for each block that heats or cools; 512 more from the ninth on
 //	Address, 16-port blocks         700 and 24; 8 KiB more from the ninth on (two bytes a block position)
-//	Holding                         216
+//	Holding                         104; 128 more where ports rest
 //	held block of 256 ports         232: two bitmaps in three spaces 192, record 40
-//	RoomyHolding                    448: a Holding with one held block
+//	RoomyHolding                    336: a Holding with one held block
 //	resting port                    8, in a ring that doubles
 //	Layout                          a few KiB; Crypto 256 KiB more
 //	Reserved                        8 a range, and 5 bits a block position

@@ -19,8 +19,8 @@ func TestSizes(t *testing.T) {
 		{"Set", unsafe.Sizeof(Set{}), 32},
 		{"record", unsafe.Sizeof(record{}), 24},
 		{"held", unsafe.Sizeof(held{}), 40},
-		{"Holding", unsafe.Sizeof(Holding{}), 216},
-		{"RoomyHolding", unsafe.Sizeof(RoomyHolding{}), 448},
+		{"Holding", unsafe.Sizeof(Holding{}), 104},
+		{"RoomyHolding", unsafe.Sizeof(RoomyHolding{}), 336},
 		{"Address", unsafe.Sizeof(Address{}), 200},
 	} {
 		if v.got > v.most {

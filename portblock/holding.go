@@ -23,23 +23,21 @@ import (
 // is taken as that one.
 type Holding struct {
 	layout *Layout
+	rests  *rests // nil until a port rests or is pending
 	// blocks has one slot for each block held; a slot keeps its place while
 	// the block stays and is used again later. words has the bitmaps: for
-	// each slot free by space, then live by space.
+	// each slot, by space, free and live side by side.
 	blocks []held
 	words  []uint64
-	rest   [NumSpaces]queue
-	// pending lists live and resting ports that are reserved since; they are
-	// reserved instead of free when their time comes. Sorted, mostly empty.
-	pending []uint64
 
 	now int64 // latest time seen, ms
 	// rotateAt is when rotate has work next; far in the future mostly.
 	rotateAt int64
 	live     [NumSpaces]int32
-	count    int16 // blocks held
-	retiring int16 // of these, blocks that are closed
-	hint     int16 // slot found last
+	count    int16    // blocks held
+	retiring int16    // of these, blocks that are closed
+	hint     int16    // slot found last
+	resting  SpaceSet // in which ports rest: then alone TakePort reads rests
 }
 
 // held is one held block: 40 bytes.
@@ -74,11 +72,11 @@ func (l *Layout) NewHolding() *Holding {
 // Init makes an embedded Holding empty, keeping the memory it has.
 func (h *Holding) Init(l *Layout) {
 	*h = Holding{
-		layout: l, blocks: h.blocks[:0], words: h.words[:0], pending: h.pending[:0],
-		rest: h.rest, now: -1 << 60, rotateAt: math.MaxInt64,
+		layout: l, blocks: h.blocks[:0], words: h.words[:0], rests: h.rests, now: -1 << 60, rotateAt: math.MaxInt64,
 	}
-	for s := range h.rest {
-		h.rest[s].head, h.rest[s].n = 0, 0
+	if r := h.rests; r != nil {
+		r.pending = r.pending[:0]
+		h.unrest()
 	}
 }
 
@@ -102,7 +100,7 @@ func (h *Holding) tick(now time.Time) bool {
 // bits returns the free and the live bitmap of a slot and space.
 func (h *Holding) bits(slot int, s Space) (free, live []uint64) {
 	w, at := h.layout.words, h.layout.liveAt
-	i := slot*h.layout.slotWords + int(s)*w
+	i := slot*h.layout.slotWords + 2*int(s)*w
 	return h.words[i : i+w : i+w], h.words[i+at : i+at+w : i+at+w]
 }
 
@@ -263,7 +261,7 @@ func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time
 		return ErrNotHeld
 	}
 	l := h.layout
-	i := slot*l.slotWords + int(s)*l.words + off>>6
+	i := slot*l.slotWords + 2*int(s)*l.words + off>>6
 	free, live := &h.words[i], &h.words[i+l.liveAt]
 	m := uint64(1) << (off & 63)
 	if *live&^*free&m == 0 {
@@ -282,14 +280,13 @@ func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time
 	switch {
 	case b.flags&closed != 0 || l.cfg.NoRefill:
 		h.dropPending(slot, off, s)
-	case l.hold == 0 && len(h.pending) == 0:
+	case l.hold == 0 && h.rests == nil:
 		*free |= m
 		b.free[s]++
 	case l.hold == 0:
 		h.free(slot, off, s)
 	default:
-		q := &h.rest[s]
-		q.push(entry(h.now, slot, off))
+		q := h.push(s, entry(h.now, slot, off))
 		if m := l.cfg.MaxResting; m > 0 && int(q.n) > m {
 			h.freeOldest(s)
 		}
@@ -302,7 +299,7 @@ func (h *Holding) ReturnPort(s Space, address uint32, port uint16, now time.Time
 func (h *Holding) free(slot, off int, s Space) {
 	free, live := h.bits(slot, s)
 	setBit(free, off)
-	if len(h.pending) > 0 && h.dropPending(slot, off, s) {
+	if h.rests != nil && h.dropPending(slot, off, s) {
 		setBit(live, off)
 		return
 	}
@@ -313,9 +310,12 @@ func (h *Holding) free(slot, off int, s Space) {
 func pendingKey(slot, off int, s Space) uint64 { return uint64(slot)<<16 | uint64(off)<<2 | uint64(s) }
 
 func (h *Holding) dropPending(slot, off int, s Space) bool {
-	i, ok := slices.BinarySearch(h.pending, pendingKey(slot, off, s))
+	if h.rests == nil {
+		return false
+	}
+	i, ok := slices.BinarySearch(h.rests.pending, pendingKey(slot, off, s))
 	if ok {
-		h.pending = slices.Delete(h.pending, i, i+1)
+		h.rests.pending = slices.Delete(h.rests.pending, i, i+1)
 	}
 	return ok
 }

@@ -37,7 +37,7 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 			return Port{}, err
 		}
 	}
-	if h.rest[s].n > 0 {
+	if h.resting.Has(s) {
 		h.settle(s)
 	}
 
@@ -114,7 +114,7 @@ func (h *Holding) firstBlock(s Space, without int) int {
 // takeNth takes free port number r of a slot.
 func (h *Holding) takeNth(slot int, s Space, r int) Port {
 	l := h.layout
-	base := slot*l.slotWords + int(s)*l.words
+	base := slot*l.slotWords + 2*int(s)*l.words
 	free := h.words[base : base+l.words]
 	live := h.words[base+l.liveAt:][:len(free)]
 	i := 0
@@ -171,7 +171,7 @@ func (h *Holding) refusal(s Space, internal uint16, last bool) (e uint64, err er
 	if !full && !last {
 		return 0, ErrNeedBlock
 	}
-	if h.rest[s].n > 0 {
+	if h.resting.Has(s) {
 		if h.layout.cfg.Resting == RestOldest {
 			if e, ok := h.oldest(s, internal); ok {
 				return e, nil

@@ -27,8 +27,8 @@ func (h *Holding) All(now time.Time) iter.Seq[HeldBlock] {
 		for s := range Space(NumSpaces) {
 			h.settle(s)
 			resting[s] = make(map[int]int)
-			for i := range h.rest[s].n {
-				resting[s][entrySlot(h.rest[s].at(i))]++
+			for e := range h.restingOf(s) {
+				resting[s][entrySlot(e)]++
 			}
 		}
 		for i := range h.blocks {

@@ -113,16 +113,17 @@ func (h *Holding) RemoveBlock(b Block, now time.Time) error {
 	h.count--
 	if h.count == 0 {
 		h.blocks, h.words = h.blocks[:0], h.words[:0]
-		for s := range h.rest {
-			h.rest[s] = queue{buf: h.rest[s].buf}
-		}
+		h.unrest()
 	}
 	return nil
 }
 
 // isPending says whether a live or resting port is to be reserved.
 func (h *Holding) isPending(slot, off int, s Space) bool {
-	_, ok := slices.BinarySearch(h.pending, pendingKey(slot, off, s))
+	if h.rests == nil {
+		return false
+	}
+	_, ok := slices.BinarySearch(h.rests.pending, pendingKey(slot, off, s))
 	return ok
 }
 
@@ -175,9 +176,9 @@ func (h *Holding) reserveIn(slot int, s Space, r *Reserved, dst []PortConflict) 
 			setBit(live, off)
 			b.free[s]--
 		case !f && want && (v || !dead) && !h.isPending(slot, off, s):
-			k := pendingKey(slot, off, s)
-			i, _ := slices.BinarySearch(h.pending, k)
-			h.pending = slices.Insert(h.pending, i, k)
+			k, r := pendingKey(slot, off, s), h.restsNow()
+			i, _ := slices.BinarySearch(r.pending, k)
+			r.pending = slices.Insert(r.pending, i, k)
 			if v {
 				dst = append(dst, PortConflict{s, p})
 			}

@@ -1,7 +1,12 @@
 package portblock
 
-// roomyWords is the length of the bitmaps of one block of 256 ports.
+import "github.com/blocknat/blocknat/internal/prefetch"
+
+// roomyWords is the length of the bitmaps of one block of 256 ports: 64 bytes a space.
 const roomyWords = 2 * NumSpaces * 4
+
+// roomyLines is the number of cache lines, of 64 bytes, that a Holding and its block take before the bitmaps.
+const roomyLines = 3
 
 // RoomyHolding is a Holding that has room for one block of up to 256 ports within itself. Most subscribers have one, and where there are many
 // of them no bit of any is in a cache: then all that TakePort and ReturnPort read lies side by side. With a further
@@ -21,8 +26,18 @@ func (h *RoomyHolding) Init(l *Layout) {
 	h.Holding.Init(l)
 }
 
-// Fetch reads what TakePort and ReturnPort will read, all at once, so that the memory behind it is fetched at the same time. The sum that it returns
-// means nothing.
-func (h *RoomyHolding) Fetch() uint64 {
-	return h.bits[0] + h.bits[8] + h.bits[16] + uint64(h.block[0].live) + uint64(h.now) + uint64(h.live[0]) + uint64(h.rest[0].n)
+// Prefetch asks for the memory that TakePort and ReturnPort will read for ports of space s, and does not wait for it. It reads nothing, so it may be called
+// at any time, by anyone.
+func (h *RoomyHolding) Prefetch(s Space) {
+	prefetch.Lines(h, roomyLines)
+	if s.IsValid() {
+		prefetch.Line(&h.bits[int(s)*len(h.bits)/NumSpaces])
+	}
+}
+
+// PrefetchRests asks for the memory that ReturnPort will read where ports rest. It reads the holding, which Prefetch has asked for.
+func (h *RoomyHolding) PrefetchRests() {
+	if h.rests != nil {
+		prefetch.Pair(h.rests)
+	}
 }

@@ -27,7 +27,8 @@ func TestRoomyHoldingIsAHolding(t *testing.T) {
 		for range rapid.IntRange(1, 400).Draw(t, "steps") {
 			now += rapid.Int64Range(0, 60_000).Draw(t, "later")
 			at := ms(now)
-			roomy.Fetch()
+			roomy.Prefetch(UDP)
+			roomy.PrefetchRests()
 			switch rapid.IntRange(0, 9).Draw(t, "what") {
 			case 0, 1, 2, 3, 4, 5:
 				p, err := roomy.TakePort(UDP, 40000, rnds[0], at)

@@ -114,7 +114,7 @@ func (h *Holding) sharesFrom(slot, idle int, alone bool) bool {
 
 // stays reports whether a live port is not to be reserved.
 func (h *Holding) stays(slot, off int, s Space) bool {
-	return len(h.pending) == 0 || !h.isPending(slot, off, s)
+	return h.rests == nil || !h.isPending(slot, off, s)
 }
 
 // shareMasked chooses from the live ports that keep what keep says.
@@ -176,7 +176,7 @@ func (h *Holding) shareNth(s Space, internal uint16, fits func(uint16) bool, idl
 
 // liveMasked returns the live ports of a word that keep what keep says.
 func (h *Holding) liveMasked(slot, word int, s Space, internal uint16, keep int) uint64 {
-	i := slot*h.layout.slotWords + int(s)*h.layout.words + word
+	i := slot*h.layout.slotWords + 2*int(s)*h.layout.words + word
 	w := h.words[i+h.layout.liveAt] &^ h.words[i]
 	if w != 0 && keep != 0 {
 		w &= h.mask(slot, word, internal, keep)

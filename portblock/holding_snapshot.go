@@ -3,6 +3,7 @@ package portblock
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math"
 	"math/bits"
 	"slices"
@@ -19,7 +20,6 @@ func (h *Holding) AppendSnapshot(dst []byte) []byte {
 	dst = h.layout.appendHeader(dst, holdingMagic)
 	dst = be.AppendUint64(dst, uint64(h.now))
 	dst = be.AppendUint16(dst, uint16(len(h.blocks)))
-	w := h.layout.slotWords
 	for i := range h.blocks {
 		b := &h.blocks[i]
 		dst = be.AppendUint32(dst, b.gen)
@@ -32,19 +32,18 @@ func (h *Holding) AppendSnapshot(dst []byte) []byte {
 		dst = be.AppendUint64(dst, uint64(b.seen))
 		dst = be.AppendUint64(dst, uint64(b.added))
 		dst = be.AppendUint32(dst, b.emptied)
-		for _, word := range h.words[i*w : (i+1)*w] {
-			dst = be.AppendUint64(dst, word)
+		for word := range h.savedWords(i) {
+			dst = be.AppendUint64(dst, *word)
 		}
 	}
-	for s := range h.rest {
-		q := &h.rest[s]
-		dst = be.AppendUint32(dst, q.n)
-		for i := range q.n {
-			dst = be.AppendUint64(dst, q.at(i))
+	for s := range Space(NumSpaces) {
+		dst = be.AppendUint32(dst, uint32(h.restingCount(s)))
+		for e := range h.restingOf(s) {
+			dst = be.AppendUint64(dst, e)
 		}
 	}
-	dst = be.AppendUint32(dst, uint32(len(h.pending)))
-	for _, k := range h.pending {
+	dst = be.AppendUint32(dst, uint32(len(h.pending())))
+	for _, k := range h.pending() {
 		dst = be.AppendUint64(dst, k)
 	}
 	return seal(dst, start)
@@ -70,14 +69,14 @@ func (l *Layout) RestoreHolding(src []byte) (*Holding, int, error) {
 			return nil, 0, fmt.Errorf("%w: bad block", ErrSnapshot)
 		}
 	}
-	for s := range h.rest {
-		q := &h.rest[s]
+	for s := range Space(NumSpaces) {
 		for range h.readCount(r) {
-			q.push(r.u64())
+			h.push(s, r.u64())
 		}
 	}
 	for range h.readCount(r) {
-		h.pending = append(h.pending, r.u64())
+		p := h.restsNow()
+		p.pending = append(p.pending, r.u64())
 	}
 	if err := r.close(); err != nil {
 		return nil, 0, err
@@ -97,6 +96,23 @@ func (h *Holding) readCount(r *snapshotReader) int {
 		return 0
 	}
 	return n
+}
+
+// savedWords yields the bitmaps of a slot in the order of snapshots: free by space, then live by space.
+func (h *Holding) savedWords(slot int) iter.Seq[*uint64] {
+	return func(yield func(*uint64) bool) {
+		for i := range 2 * NumSpaces {
+			words, live := h.bits(slot, Space(i%NumSpaces))
+			if i >= NumSpaces {
+				words = live
+			}
+			for k := range words {
+				if !yield(&words[k]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (h *Holding) readBlock(r *snapshotReader) bool {
@@ -126,8 +142,8 @@ func (h *Holding) readBlock(r *snapshotReader) bool {
 	if b.gen == 0 {
 		return !r.short
 	}
-	for i := range w {
-		h.words[slot*w+i] = r.u64()
+	for word := range h.savedWords(slot) {
+		*word = r.u64()
 	}
 	p := &h.blocks[slot]
 	for s := range Space(NumSpaces) {
@@ -149,10 +165,12 @@ func (h *Holding) readBlock(r *snapshotReader) bool {
 func (h *Holding) CheckInvariants() error {
 	resting := map[[2]int]bool{} // slot<<2 + space, offset
 	for s := range Space(NumSpaces) {
-		q := &h.rest[s]
-		age := int64(math.MaxInt64)
-		for i := range q.n {
-			e := q.at(i)
+		if h.rests != nil && h.resting.Has(s) != (h.rests.queues[s].n > 0) || h.rests == nil && h.resting != 0 {
+			return fmt.Errorf("portblock: whether %s ports rest is not what the queue says", s)
+		}
+		age, i := int64(math.MaxInt64), -1
+		for e := range h.restingOf(s) {
+			i++
 			k := [2]int{entrySlot(e)<<2 | int(s), entryOff(e)}
 			a := entryAge(e, h.now)
 			if resting[k] || a > age || entrySlot(e) >= len(h.blocks) || h.blocks[entrySlot(e)].gen == 0 {
@@ -238,13 +256,14 @@ func (h *Holding) checkBlock(slot int, resting map[[2]int]bool, live *[NumSpaces
 }
 
 func (h *Holding) checkPending() error {
-	if !slices.IsSorted(h.pending) {
+	pending := h.pending()
+	if !slices.IsSorted(pending) {
 		return fmt.Errorf("portblock: pending ports are not sorted")
 	}
-	for i, k := range h.pending {
+	for i, k := range pending {
 		slot, off, s := int(k>>16), int(k>>2&(1<<offBits-1)), Space(k&3)
 		if k>>48 != 0 || slot >= len(h.blocks) || h.blocks[slot].gen == 0 || !s.IsValid() || off >= h.layout.blockPorts(h.blocks[slot].number) ||
-			i > 0 && h.pending[i-1] == k {
+			i > 0 && pending[i-1] == k {
 			return fmt.Errorf("portblock: pending port %d is no port", i)
 		}
 		free, live := h.bits(slot, s)

@@ -91,7 +91,7 @@ func NewLayout(cfg Config) (*Layout, error) {
 		l.evenOffsets = false
 	}
 	l.words = wordsFor(max(l.unit, largest))
-	l.slotWords, l.liveAt = 2*NumSpaces*l.words, NumSpaces*l.words
+	l.slotWords, l.liveAt = 2*NumSpaces*l.words, l.words
 	l.keeping = cfg.Preserve || cfg.Parity != Ignore || cfg.Class != Ignore
 	for s := range l.limit {
 		if cfg.MaxPorts[s] > 0 {

@@ -337,8 +337,8 @@ func (w *world) trim(i int, s Space) {
 	}
 	h := w.hold[i]
 	resting := map[goldPort]bool{}
-	for j := range h.rest[s].n {
-		p := h.portOf(entrySlot(h.rest[s].at(j)), entryOff(h.rest[s].at(j)))
+	for e := range h.restingOf(s) {
+		p := h.portOf(entrySlot(e), entryOff(e))
 		resting[goldPort{s, p.Address, int(p.Number)}] = true
 	}
 	for _, b := range w.open(i) {

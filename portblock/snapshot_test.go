@@ -48,7 +48,7 @@ func snapshots(t testing.TB) (l *Layout, address, holding []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := h.SetReserved(7, r, nil, now); err != nil || len(c) == 0 || len(h.pending) == 0 {
+	if c, err := h.SetReserved(7, r, nil, now); err != nil || len(c) == 0 || len(h.pending()) == 0 {
 		t.Fatal("nothing is pending")
 	}
 	for b := range h.All(now) {

@@ -21,8 +21,8 @@ func TestIndexAgainstMap(t *testing.T) {
 		byHash := map[uint64]map[uint32]bool{}
 		hashes := map[uint32]uint64{}
 		var numbers []uint32
-		most := rapid.SampledFrom([]int{20, 700, 3000}).Draw(t, "most")
-		for range rapid.IntRange(1, 4000).Draw(t, "steps") {
+		most := rapid.SampledFrom([]int{20, 700, 1500}).Draw(t, "most")
+		for range rapid.IntRange(1, 2500).Draw(t, "steps") {
 			h := rnd.Uint64() & mask
 			switch n := rnd.Uint32N(1 << 20); {
 			case len(numbers) > 0 && (len(numbers) >= most || rnd.IntN(4) == 0):
@@ -96,7 +96,7 @@ func TestATK17_EqualHashes(t *testing.T) {
 	var x Index
 	x.Init()
 	const h = 0xffff_ffff_0000_0000
-	for i := range uint32(3000) {
+	for i := range uint32(1500) {
 		x.Insert(h, i)
 	}
 	x.Insert(0, 1<<31)
@@ -105,8 +105,8 @@ func TestATK17_EqualHashes(t *testing.T) {
 	for _, ok := s.Next(); ok; _, ok = s.Next() {
 		n++
 	}
-	require.Equal(t, 3000, n)
-	for i := range uint32(3000) {
+	require.Equal(t, 1500, n)
+	for i := range uint32(1500) {
 		require.True(t, x.Remove(h, i))
 	}
 	require.Equal(t, 1, x.Len())
