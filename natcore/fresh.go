@@ -11,7 +11,8 @@ import (
 // chosen. One packet waits for each link in turn; those of a batch wait together, and only once for each:
 //
 //	of all      ask for the subscriber's entry
-//	of all      ask for the subscriber and what hangs on it
+//	of all      ask for the subscriber
+//	of all      ask for what hangs on it
 //	in order    count the session, take a port, ask for the place of its external endpoint     ready
 //	  and, a few packets behind, enter the session                                             enter
 //
@@ -45,7 +46,6 @@ const aheadOf = 8
 type fresh struct {
 	opening
 	packet uint8 // of the batch
-	sub    *subscriber
 	taken  taken
 	back   mapping.Lookup // from the port
 }
@@ -63,17 +63,24 @@ func (c *call) begins(packets []Packet, a []plain, m *misses) {
 		return
 	}
 	var pools [chunkSize]int16
+	var places [chunkSize]uint64
 	for i, n := range list {
-		pools[i] = c.poolOf(&packets[n], &a[n])
+		if pools[i] = c.poolOf(&packets[n], &a[n]); pools[i] >= 0 {
+			key, _, _ := c.keyOf(&packets[n], &a[n], pools[i])
+			places[i] = s.prefetchPlace(key)
+		}
 		s.table.PrefetchFirst(&a[n].look, true)
 	}
+	var subs [chunkSize]*subscriber
 	for i, n := range list {
-		s.table.PrefetchNotes(&a[n].look)
 		if pools[i] >= 0 {
-			key, _, _ := c.keyOf(&packets[n], &a[n], pools[i])
-			if sub := s.sub(key); sub != nil {
-				s.fetch(sub)
-			}
+			subs[i] = s.prefetchSub(places[i], a[n].space())
+		}
+		s.table.PrefetchNotes(&a[n].look)
+	}
+	for _, sub := range subs[:len(list)] {
+		if sub != nil {
+			sub.prefetchBehind(s.table)
 		}
 	}
 	var ring [aheadOf]fresh
@@ -136,9 +143,9 @@ func (c *call) ready(s *shard, f *fresh, p *Packet, a *plain, pool int16) bool {
 	}
 	f.sub, f.look = sub, a.look
 	f.internal = mapping.Endpoint{Addr: a.head.Src(), Port: a.head.SrcPort()}
-	f.space, f.seg = portblock.UDP, mapping.Segment{}
-	if a.head.Proto == rewrite.ProtoTCP {
-		f.space, f.seg = portblock.TCP, a.segment(p)
+	f.space, f.seg = a.space(), mapping.Segment{}
+	if f.space == portblock.TCP {
+		f.seg = a.segment(p)
 	}
 	if e.mayOpen(s, &f.opening) != ReasonNone {
 		return false
@@ -147,7 +154,7 @@ func (c *call) ready(s *shard, f *fresh, p *Packet, a *plain, pool int16) bool {
 	if account.mapped(f.space, e.chosen(f.key, f.remote, f.space), s.now) != ReasonNone {
 		return false
 	}
-	t, more, why := e.takePort(s, f.key, f.space, f.internal.Port)
+	t, more, why := e.takePort(s, sub, f.key, f.space, f.internal.Port)
 	if more || why != ReasonNone {
 		account.unmade(f.space)
 		return false

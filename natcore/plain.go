@@ -126,10 +126,7 @@ func (a *plain) begin(e *Engine, p *Packet) bool {
 		return false
 	}
 	a.head = head
-	space := portblock.UDP
-	if head.Proto == rewrite.ProtoTCP {
-		space = portblock.TCP
-	}
+	space := a.space()
 	src, dst := mapping.Endpoint{Addr: head.Src(), Port: head.SrcPort()}, mapping.Endpoint{Addr: head.Dst(), Port: head.DstPort()}
 	static := e.statics.index.Load()
 	if p.Direction == Outbound {
@@ -152,6 +149,14 @@ func (a *plain) begin(e *Engine, p *Packet) bool {
 	a.shard = uint8(shard)
 	e.shards[shard].table.LookInbound(&a.look, space, dst, class, src)
 	return true
+}
+
+// space returns the port space of a packet that goes the plain way.
+func (a *plain) space() portblock.Space {
+	if a.head.Proto == rewrite.ProtoTCP {
+		return portblock.TCP
+	}
+	return portblock.UDP
 }
 
 // staged translates plain packets, shard by shard.
