@@ -33,7 +33,8 @@ type blocks struct {
 	pages   []*[blocksPerPage]block
 	spare   []BlockID
 	next    BlockID
-	classes bool // some block is of a class other than 0
+	aged    BlockID // where age is on its round
+	classes bool    // some block is of a class other than 0
 	none    Block
 }
 

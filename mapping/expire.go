@@ -19,6 +19,10 @@ const skipCost = 16
 // A segment in which nothing can be over yet is skipped, and of the others only the halves whose hints are due are
 // looked at.
 func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
+	t.blocks.age(blocksAged, now)
+	if t.cursor == 0 {
+		t.begun = t.latest
+	}
 	for budget > 0 {
 		s, next := t.out.part(t.cursor)
 		t.in.age(t.cursor, next, now)
@@ -33,6 +37,7 @@ func (t *Table) Expire(now Tick, budget int, w *Sweep) (round bool) {
 			budget -= skipCost
 		}
 		if round {
+			t.aged = t.begun
 			return true
 		}
 	}

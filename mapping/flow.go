@@ -93,6 +93,8 @@ type Flows struct {
 	cursor uint32
 	origin int64 // Unix time in milliseconds of tick 0
 	latest int64 // what Advance last returned, before it became a Tick
+	aged   int64 // what it was when the last full round of Expire began, or at ageAll
+	begun  int64 // what it was when this round did
 }
 
 // flow is a slot.
@@ -150,6 +152,9 @@ func (f *Flows) Advance(now time.Time) Tick {
 	if ahead > most {
 		f.origin += ahead - most
 		ahead = most
+	}
+	if f.latest+ahead-f.aged > neglect {
+		f.ageAll()
 	}
 	f.latest += max(ahead, 0)
 	return Tick(f.latest)
@@ -283,9 +288,12 @@ func (f *Flows) over(s *flow, now Tick) bool {
 // Expire inspects the next slots, up to budget, removes the flows whose idle time is over and appends them to dst. It
 // reports whether it came to the last slot; the next call starts over.
 func (f *Flows) Expire(now Tick, budget int, dst []Flow) (ended []Flow, round bool) {
+	if f.cursor == 0 {
+		f.begun = f.latest
+	}
 	for ; budget > 0; budget-- {
 		if f.cursor == uint32(len(f.slots))*flowsPerChunk {
-			f.cursor = 0
+			f.cursor, f.aged = 0, f.begun
 			return dst, true
 		}
 		if s := f.at(f.cursor); s.flags&flowLive != 0 && f.over(s, now) {

@@ -18,6 +18,8 @@ type Table struct {
 	least    [16]Tick              // the least of all classes, by phase
 	inbound  bool                  // inbound packets refresh
 	latest   int64                 // what Advance last returned, before it became a Tick
+	aged     int64                 // what it was when the last full round of Expire began, or at ageAll
+	begun    int64                 // what it was when this round did
 	cursor   int                   // next part for Expire
 	sessions int
 	mappings [spaces]int

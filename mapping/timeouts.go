@@ -69,7 +69,8 @@ func (t *Table) Classify(of func(space portblock.Space, remote Endpoint) uint8) 
 
 // Advance sets the table's clock and returns it as a Tick. A time before the latest one counts
 // as that one. After a pause of more than ten days the clock moves on by ten days and a
-// tick only, by when everything is over: so no time in the table ever falls behind by more than ticks can tell.
+// tick only, by when everything is over: so no time in the table ever falls behind by more than ticks can tell. Where Expire has not
+// come round for 12 days, it looks at the whole table for that.
 func (t *Table) Advance(now time.Time) Tick { return t.AdvanceMillis(now.UnixMilli()) }
 
 // AdvanceMillis is Advance for a time in Unix milliseconds.
@@ -85,6 +86,9 @@ func (t *Table) advance(ahead int64) {
 	if ahead > most {
 		t.origin += ahead - most
 		ahead = most
+	}
+	if t.latest+ahead-t.aged > neglect {
+		t.ageAll()
 	}
 	t.latest += ahead
 }

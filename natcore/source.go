@@ -142,17 +142,17 @@ type keptSource struct {
 type restingSource struct {
 	addr sourceAddr
 	port uint16
-	free mapping.Tick
+	free int64 // Unix milliseconds: ticks come round where Expire is not called for weeks
 }
 
 func (s *sources) init(seed [32]byte) {
 	s.used, s.kept, s.rnd = map[sourceAddr]*portBits{}, map[sourceKey]keptSource{}, rand.NewChaCha8(seed)
 }
 
-// settle frees the endpoints whose rest is over.
-func (s *sources) settle(now mapping.Tick) {
+// settle frees the endpoints whose rest is over. Times are Unix milliseconds.
+func (s *sources) settle(now int64) {
 	n := 0
-	for ; n < len(s.resting) && int32(now-s.resting[n].free) >= 0; n++ {
+	for ; n < len(s.resting) && now >= s.resting[n].free; n++ {
 		r := &s.resting[n]
 		b := s.used[r.addr]
 		b.words[r.port/64] &^= 1 << (r.port % 64)
@@ -226,6 +226,6 @@ func (b *portBits) free(ports portblock.Range, random uint32, avoid func(uint16)
 }
 
 // release lets an endpoint rest, and then be free.
-func (s *sources) release(realm sourceRealm, space portblock.Space, e mapping.Endpoint, now mapping.Tick) {
-	s.resting = append(s.resting, restingSource{sourceAddr{realm, e.Addr, space}, e.Port, now + mapping.Tick(sourceHold/time.Millisecond)})
+func (s *sources) release(realm sourceRealm, space portblock.Space, e mapping.Endpoint, now int64) {
+	s.resting = append(s.resting, restingSource{sourceAddr{realm, e.Addr, space}, e.Port, now + sourceHold.Milliseconds()})
 }

@@ -39,7 +39,7 @@ func (r *reader) statics(clock time.Time) {
 		case r.err != nil || int(n) == len(owners):
 			r.bad("a client is of no static mapping")
 		case owners[n].static != nil && len(st.affinity) < maxAffinity: // a server that is none any more is not taken
-			st.affinity[affinityKey{client, owners[n].static.id}] = affine{to, st.tick + mapping.Tick(left)}
+			st.affinity[affinityKey{client, owners[n].static.id}] = affine{to, st.ms() + int64(left)}
 		}
 	}
 	r.uses()
@@ -262,11 +262,11 @@ func (st *statics) restoreSource(w *mapping.Flow, own *sourceOwner, kept bool) b
 func (r *reader) resting() {
 	st := &r.e.statics
 	x := st.index.Load()
-	var last mapping.Tick
+	last := int64(0)
 	for range r.count(6) {
 		a := sourceAddr{realm: sourceRealm{external: r.u(1) == 1}}
 		a.realm.realm, a.addr, a.space = uint16(r.u(most16)), uint32(r.u(most32)), portblock.Space(r.u(uint64(portblock.NumSpaces-1)))
-		port, left := uint16(r.u(most16)), mapping.Tick(r.u(uint64(sourceHold.Milliseconds())))
+		port, left := uint16(r.u(most16)), int64(r.u(uint64(sourceHold.Milliseconds())))
 		if r.err == nil && (left < last || a.realm.external && a.realm.realm != 0) {
 			r.bad("source endpoints rest in no order")
 		}
@@ -281,7 +281,7 @@ func (r *reader) resting() {
 			r.bad("a source endpoint rests and is in use")
 			return
 		}
-		st.sources.resting = append(st.sources.resting, restingSource{a, port, st.tick + left})
+		st.sources.resting = append(st.sources.resting, restingSource{a, port, st.ms() + left})
 	}
 }
 

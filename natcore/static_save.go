@@ -13,7 +13,8 @@ func (e *Engine) saveStatics(w *writer) {
 	st := &e.statics
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.sources.settle(st.advance(e.time()))
+	st.advance(e.time())
+	st.sources.settle(st.ms())
 	numbers := map[uint32]uint64{} // of the owners, in the order of their list
 	owners := append(slices.Sorted(maps.Keys(st.owners)), slices.Sorted(maps.Keys(st.peers))...)
 	w.u(uint64(len(owners)))
@@ -40,11 +41,11 @@ func (e *Engine) saveStatics(w *writer) {
 	w.u(uint64(len(st.sources.resting)))
 	for _, r := range st.sources.resting {
 		w.flag(r.addr.realm.external)
-		w.u(uint64(r.addr.realm.realm), uint64(r.addr.addr), uint64(r.addr.space), uint64(r.port), uint64(r.free-st.tick))
+		w.u(uint64(r.addr.realm.realm), uint64(r.addr.addr), uint64(r.addr.space), uint64(r.port), uint64(r.free-st.ms()))
 	}
 	var clients []affinityKey
 	for k, a := range st.affinity {
-		if _, known := numbers[k.static]; known && int32(a.until-st.tick) > 0 {
+		if _, known := numbers[k.static]; known && a.until > st.ms() {
 			clients = append(clients, k)
 		}
 	}
@@ -54,7 +55,7 @@ func (e *Engine) saveStatics(w *writer) {
 		w.u(numbers[k.static])
 		w.endpoint(k.client)
 		w.endpoint(a.to)
-		w.u(uint64(a.until - st.tick))
+		w.u(uint64(a.until - st.ms()))
 	}
 	e.saveUses(w)
 }

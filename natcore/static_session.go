@@ -66,7 +66,7 @@ type affinityKey struct {
 
 type affine struct {
 	to    mapping.Endpoint
-	until mapping.Tick
+	until int64 // Unix milliseconds
 }
 
 // maxAffinity bounds the clients whose server is remembered. Further ones get theirs by the hash.
@@ -90,6 +90,9 @@ func (st *statics) advance(now time.Time) mapping.Tick {
 	}
 	return st.tick
 }
+
+// ms is the clock in Unix milliseconds. The caller holds mu.
+func (st *statics) ms() int64 { return st.now.UnixMilli() }
 
 // pass looks up the session of a packet.
 func (st *statics) pass(in mapping.Header, seg *mapping.Segment, now time.Time) (mapping.Header, bool) {
@@ -126,7 +129,7 @@ func (st *statics) open(w *mapping.Flow, s *static, own *sourceOwner, policy map
 	if st.flows.Taken(w.In) {
 		return ReasonConflict
 	}
-	if own != nil && !st.takeSource(w, own, tick) {
+	if own != nil && !st.takeSource(w, own) {
 		return ReasonSourcesExhausted
 	}
 	st.closeOver(w.Out.Reverse(), tick)
@@ -220,8 +223,8 @@ func (st *statics) permitted(s *static, in *mapping.Header) bool {
 
 // takeSource gives a session a source endpoint: the one that its first end has already, if the answers can still be told
 // apart, else another. The caller holds mu.
-func (st *statics) takeSource(w *mapping.Flow, own *sourceOwner, now mapping.Tick) bool {
-	st.sources.settle(now)
+func (st *statics) takeSource(w *mapping.Flow, own *sourceOwner) bool {
+	st.sources.settle(st.ms())
 	free := func(e mapping.Endpoint) bool {
 		out := w.Out
 		out.Src, out.SrcPort = e.Addr, e.Port
@@ -281,7 +284,7 @@ func (st *statics) freeSource(w *mapping.Flow, own *sourceOwner) {
 		}
 		delete(st.sources.kept, key)
 	}
-	st.sources.release(own.realm, space, e, st.tick)
+	st.sources.release(own.realm, space, e, st.ms())
 }
 
 func spaceOfProto(proto uint8) (portblock.Space, bool) {
@@ -306,7 +309,7 @@ func (st *statics) choose(s *static, in *mapping.Header, now time.Time) mapping.
 	}
 	key := affinityKey{s.client(in), s.id}
 	if _, known := st.affinity[key]; known || len(st.affinity) < maxAffinity {
-		st.affinity[key] = affine{to, st.tick + mapping.Tick(s.cfg.Affinity/time.Millisecond)}
+		st.affinity[key] = affine{to, st.ms() + s.cfg.Affinity.Milliseconds()}
 	}
 	return to
 }
@@ -331,8 +334,8 @@ func (s *static) client(in *mapping.Header) mapping.Endpoint {
 func (st *statics) chosen(s *static, in *mapping.Header, now time.Time) mapping.Endpoint {
 	client := s.client(in)
 	if s.cfg.Affinity > 0 {
-		tick := st.advance(now)
-		if had, known := st.affinity[affinityKey{client, s.id}]; known && int32(tick-had.until) < 0 && s.has(had.to) {
+		st.advance(now)
+		if had, known := st.affinity[affinityKey{client, s.id}]; known && st.ms() < had.until && s.has(had.to) {
 			return had.to
 		}
 	}
@@ -377,14 +380,14 @@ func (st *statics) expire(now time.Time, budget int) (round bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	tick := st.advance(now)
-	st.sources.settle(tick)
+	st.sources.settle(st.ms())
 	st.scratch, round = st.flows.Expire(tick, budget, st.scratch[:0])
 	for i := range st.scratch {
 		st.ended(&st.scratch[i])
 	}
 	if round {
 		for k, a := range st.affinity {
-			if int32(tick-a.until) >= 0 {
+			if st.ms() >= a.until {
 				delete(st.affinity, k)
 			}
 		}
