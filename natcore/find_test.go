@@ -2,6 +2,7 @@ package natcore
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func TestFindAgainstMaps(t *testing.T) {
 	})
 }
 
-// TestBlocksOfASubscriber: blocks come and go in a subscriber and in a slice.
+// TestBlocksOfASubscriber: blocks come and go in a subscriber and in a sorted slice, and each port leads to its block.
 func TestBlocksOfASubscriber(t *testing.T) {
 	layout, err := portblock.NewLayout(portblock.Config{})
 	require.NoError(t, err)
@@ -78,6 +79,19 @@ func TestBlocksOfASubscriber(t *testing.T) {
 				h := heldBlock{b, mapping.BlockID(i + 1)}
 				sub.hold(h)
 				want = append(want, h)
+				slices.SortFunc(want, func(a, b heldBlock) int { return a.block.Number() - b.block.Number() })
+			}
+			owners := map[uint16]mapping.BlockID{}
+			for _, h := range want {
+				set := layout.SetOf(h.block)
+				for p := int(set.First()); p <= int(set.Last()); p++ {
+					owners[uint16(p)] = h.id
+				}
+			}
+			for p := range 1 << 16 {
+				if got := sub.blockOf(layout, uint16(p)); got != owners[uint16(p)] {
+					t.Fatalf("port %d is of block %d, not of %d", p, owners[uint16(p)], got)
+				}
 			}
 			require.Equal(t, len(want), len(sub.blocks()))
 			for n := range want {

@@ -70,7 +70,7 @@ type heldBlock struct {
 	id    mapping.BlockID
 }
 
-// blocks returns the blocks of the holding, in the order in which they came. They are for reading, until the next hold or drop.
+// blocks returns the blocks of the holding, by number. They are for reading, until the next hold or drop.
 func (s *subscriber) blocks() []heldBlock {
 	switch {
 	case s.more != nil:
@@ -86,11 +86,18 @@ func (s *subscriber) hold(b heldBlock) {
 	switch {
 	case s.first[0].id == 0:
 		s.first[0] = b
+		return
 	case s.more == nil:
-		s.more = &[]heldBlock{s.first[0], b}
-	default:
-		*s.more = append(*s.more, b)
+		s.more = &[]heldBlock{s.first[0]}
 	}
+	i, _ := s.search(b.block.Number())
+	*s.more = slices.Insert(*s.more, i, b)
+	s.first[0] = (*s.more)[0]
+}
+
+// search returns how many blocks have a smaller number, and whether one has it.
+func (s *subscriber) search(number int) (int, bool) {
+	return slices.BinarySearchFunc(s.blocks(), number, func(b heldBlock, n int) int { return b.block.Number() - n })
 }
 
 // drop forgets a block that the holding gave up, and returns its number in the table.
@@ -125,12 +132,15 @@ func (s *subscriber) blockOf(l *portblock.Layout, port uint16) mapping.BlockID {
 	if !ok {
 		return 0
 	}
-	held := s.blocks()
-	for i := range held {
-		b := &held[i]
-		if offset := offset + (number-b.block.Number())*l.Unit(); offset >= 0 && offset < l.PortsOf(b.block) {
-			return b.id
-		}
+	i, found := s.search(number)
+	if !found { // a block that begins before may reach as far
+		i--
+	}
+	if i < 0 || i >= len(s.blocks()) {
+		return 0
+	}
+	if b := &s.blocks()[i]; offset+(number-b.block.Number())*l.Unit() < l.PortsOf(b.block) {
+		return b.id
 	}
 	return 0
 }
