@@ -10,7 +10,7 @@ import (
 // TestPortsOfManyBlocksAreDrawnEvenly: whoever holds few blocks or many, each free port is as likely as any other, and the block with the oldest packet
 // gives none while others have some (RFC 6056 section 3.3.1, RFC 7768 section 2).
 func TestPortsOfManyBlocksAreDrawnEvenly(t *testing.T) {
-	for _, blocks := range []int{manyBlocks - 1, manyBlocks, 40} {
+	for _, blocks := range []int{4, manyBlocks - 1, manyBlocks, 80} {
 		for _, live := range []int{0, 9, 15} { // of 16 ports of a block
 			l := mustLayout(t, Config{BlockSize: 16, MaxBlocks: blocks, HoldDown: Off})
 			a, h, rnd := l.NewAddress(1), l.NewHolding(), rand.NewChaCha8([32]byte{1})

@@ -41,7 +41,7 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 		h.settle(s)
 	}
 
-	if len(h.blocks) >= manyBlocks && rnd != nil && !l.keeping && l.cfg.Choice != ChooseLinear {
+	if len(h.blocks) >= manyBlocks && rnd != nil && !l.keeping && l.cfg.Choice != ChooseLinear && int(h.live[s]) < len(h.blocks)*l.unit*3/4 {
 		if slot, off, ok := h.draw(s, rnd); ok {
 			return h.take(slot, off, s), nil
 		}
@@ -98,9 +98,9 @@ func (h *Holding) choose(s Space, internal uint16, rnd rand.Source, now time.Tim
 }
 
 const (
-	// manyBlocks is the number of blocks from which draw goes before the pass over all of them.
-	manyBlocks = 8
-	// draws is how often draw tries: it fails with three ports of four in use one time in ten, and then the pass costs what it costs.
+	// manyBlocks is the number of blocks from which draw goes before the pass over all of them, unless hardly a port is left.
+	manyBlocks = 32
+	// draws is how often draw tries: it fails with three ports of four in use one time in ten.
 	draws = 8
 )
 
