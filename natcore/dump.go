@@ -39,7 +39,7 @@ func (e *Engine) subscriberPage(s *shard, page []SubscriberInfo, from int) ([]Su
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ; from < int(s.list.next) && len(page) < pageSize; from++ {
-		if sub := s.list.at(uint32(from)); sub != nil {
+		if sub := s.list.find(uint32(from)); sub != nil {
 			page = append(page, e.info(sub))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/blocknat/blocknat/alloc"
 	"github.com/blocknat/blocknat/logging"
 	"github.com/blocknat/blocknat/mapping"
 	"github.com/blocknat/blocknat/portblock"
@@ -149,21 +150,27 @@ func (e *Engine) returnPort(s *shard, sub *subscriber, space portblock.Space, po
 func (e *Engine) releaseIdle(s *shard, now time.Time) (done bool) {
 	s.grants.Lock()
 	defer s.grants.Unlock()
-	var gone []*subscriber
+	var gone []departed
 	now, done, gone = e.detach(s, now)
-	for _, sub := range gone {
+	for _, v := range gone {
 		e.subscribers.Add(-1)
-		if sub.lease.IsValid() {
-			e.pools[sub.key.pool].unlease(sub.lease)
+		if v.lease.IsValid() {
+			e.pools[v.pool].unlease(v.lease)
 		}
 	}
 	_ = e.recordReleases(s, now) // what is refused is counted, and offered again
 	return done
 }
 
+// departed is what a subscriber that has left leaves to be done.
+type departed struct {
+	pool  uint16
+	lease alloc.Lease
+}
+
 // detach takes idle blocks from some subscribers and notes them as pending
-// releases. Subscribers that hold nothing any more are removed and returned. The caller holds grants.
-func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, gone []*subscriber) {
+// releases. Subscribers that hold nothing any more are removed, and what they leave is returned. The caller holds grants.
+func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, gone []departed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
@@ -171,7 +178,7 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 		if s.cursor >= int(s.list.next) {
 			break
 		}
-		sub := s.list.at(uint32(s.cursor))
+		sub := s.list.find(uint32(s.cursor))
 		s.cursor++
 		if sub == nil {
 			continue
@@ -202,8 +209,8 @@ func (e *Engine) detach(s *shard, now time.Time) (clock time.Time, done bool, go
 			s.table.RemoveBlock(sub.fixed.id)
 		}
 		e.bindingEvent(s, logging.AddressUnbound, sub)
+		gone = append(gone, departed{sub.key.pool, sub.lease})
 		s.leave(sub)
-		gone = append(gone, sub)
 	}
 	if done = s.cursor >= int(s.list.next); done {
 		s.cursor = 0

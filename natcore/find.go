@@ -7,15 +7,16 @@ import (
 )
 
 // A shard finds its subscribers and accounts by an index of their numbers (internal/index), which leads by the keyed hash of a key to a number, and by the number to
-// the item in a list. Whether the item is the one is read there, where it is needed anyway.
+// the item (registry, accountList). Whether the item is the one is read there, where it is needed anyway.
 //
 // Who has many packets of new sessions asks for the memory of all before he reads any, in three steps, so that the misses of each overlap:
 //
 //	for each: hash[i] = s.prefetchPlace(key)         // the entry of the index
 //	for each: sub[i] = s.prefetchSub(hash[i], space) // reads the entry, asks for the subscriber
 //	for each: if sub[i] != nil { sub[i].prefetchBehind(s.table) } // reads the subscriber, asks for its account and block
+//	for each: sub := s.subLikely(sub[i], key)
 //
-// What they ask for is found then by s.sub as ever: they change nothing, and need not be right.
+// The first three change nothing, and need not be right.
 
 // hashOf returns the hash by which a subscriber is found.
 func (s *shard) hashOf(key subscriberKey) uint64 {
@@ -61,6 +62,14 @@ func (s *shard) sub(key subscriberKey) *subscriber {
 	}
 }
 
+// subLikely is sub for who has had a subscriber from prefetchSub, be it another one or one that has left since. The caller holds mu.
+func (s *shard) subLikely(sub *subscriber, key subscriberKey) *subscriber {
+	if sub != nil && sub.key == key && sub.live() { // what has left is emptied, so this is it
+		return sub
+	}
+	return s.sub(key)
+}
+
 // subOf is sub for who begins a session: it asks for all that he will read before it reads the first of it. The caller holds mu.
 func (s *shard) subOf(key subscriberKey, space portblock.Space) *subscriber {
 	found := s.subs.Search(s.hashOf(key))
@@ -98,20 +107,28 @@ func (s *shard) findAccount(key accountKey) (a *account, n uint32) {
 	}
 }
 
-// enter makes a subscriber known to its shard. The caller holds mu.
-func (s *shard) enter(sub *subscriber, a *account) {
+// enter makes a subscriber that is paired with an external address. The caller holds mu, and gives it what it holds.
+func (s *shard) enter(key subscriberKey, external uint32, a *account) *subscriber {
+	sub := s.list.add()
+	sub.key, sub.external = key, external
+	s.known(sub, a)
+	return sub
+}
+
+// known makes the subscriber at a place of the list known to its shard.
+func (s *shard) known(sub *subscriber, a *account) {
 	a.subscribers++
 	sub.account = a
-	sub.index = s.list.add(sub)
 	s.subs.Insert(s.hashOf(sub.key), sub.index)
 }
 
-// leave removes a subscriber that holds nothing. The caller holds mu.
+// leave removes a subscriber that holds nothing, and empties its memory. The caller holds mu, and grants.
 func (s *shard) leave(sub *subscriber) {
+	a := sub.account
 	s.subs.Remove(s.hashOf(sub.key), sub.index)
 	s.list.remove(sub.index)
-	sub.account.subscribers--
-	s.forget(sub.account)
+	a.subscribers--
+	s.forget(a)
 }
 
 // forget removes an account to which nothing is charged. The caller holds mu.
@@ -135,7 +152,7 @@ func (s *shard) checkFound() error {
 		return fmt.Errorf("%d subscribers and %d accounts are found, of %d and %d", s.subs.Len(), s.accountsBy.Len(), s.list.len(), s.accounts.len())
 	}
 	if err := s.subs.CheckInvariants(func(n uint32) (uint64, bool) {
-		if n >= s.list.next || s.list.at(n) == nil {
+		if n >= s.list.next || s.list.find(n) == nil {
 			return 0, false
 		}
 		return s.hashOf(s.list.at(n).key), true

@@ -27,6 +27,7 @@ func TestFindAgainstMaps(t *testing.T) {
 		hosts := rapid.SampledFrom([]uint32{4, 40, 4000}).Draw(t, "hosts")
 		subs := map[subscriberKey]*subscriber{}
 		accounts := map[accountKey]int{}
+		var before *subscriber
 		for range rapid.IntRange(1, 1500).Draw(t, "steps") {
 			k := subscriberKey{100<<24 + rnd.Uint32N(hosts), uint16(rnd.IntN(2)), uint16(rnd.IntN(2)), uint16(rnd.IntN(3))}
 			of := accountKey{k.addr, k.realm}
@@ -34,6 +35,9 @@ func TestFindAgainstMaps(t *testing.T) {
 			require.Same(t, want, s.sub(k))
 			require.Same(t, want, s.subOf(k, portblock.Space(rnd.IntN(4))))
 			likely := s.prefetchSub(s.prefetchPlace(k), portblock.UDP)
+			require.Same(t, want, s.subLikely(likely, k))
+			require.Same(t, want, s.subLikely(before, k), "whoever was there before")
+			before = likely
 			if a := s.account(of); want != nil {
 				require.Same(t, want, likely, "no other key has this hash")
 				likely.prefetchBehind(s.table)
@@ -42,12 +46,12 @@ func TestFindAgainstMaps(t *testing.T) {
 				require.Equal(t, accounts[of] > 0, a != nil)
 			}
 			if want == nil && rnd.IntN(3) > 0 {
-				sub := &subscriber{key: k}
-				s.enter(sub, e.account(s, nil, k))
-				subs[k] = sub
+				subs[k] = s.enter(k, 7, e.account(s, nil, k))
 				accounts[of]++
 			} else if want != nil && rnd.IntN(3) == 0 {
+				a := want.account
 				s.leave(want)
+				require.Equal(t, accounts[of] == 1, a.unused())
 				delete(subs, k)
 				accounts[of]--
 			}

@@ -182,11 +182,11 @@ func (e *Engine) enrol(s *shard, key subscriberKey) (*subscriber, Reason) {
 		e.subscribers.Add(-1)
 		return nil, ReasonSubscriberLimit
 	}
-	sub := &subscriber{key: key, external: mapping.Number4(ports.External()), fixed: &fixedPorts{ports: ports}}
+	sub := s.enter(key, mapping.Number4(ports.External()), e.account(s, nil, key))
+	sub.fixed = &fixedPorts{ports: ports}
 	if p.overflows() {
 		sub.holding.Init(p.layout)
 	}
-	s.enter(sub, e.account(s, nil, key))
 	if ports.Len() > 0 {
 		sub.fixed.id = s.table.AddBlock(mapping.Block{
 			Realm: key.realm, Internal: key.addr, External: sub.external, Owner: sub.index, Ports: uint32(ports.Len()),

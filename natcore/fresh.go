@@ -96,7 +96,7 @@ func (c *call) begins(packets []Packet, a []plain, m *misses) {
 			c.enter(s, &ring[entered%aheadOf], packets, a)
 			entered++
 		}
-		if f := &ring[begun%aheadOf]; pools[i] >= 0 && c.ready(s, f, p, of, pools[i]) {
+		if f := &ring[begun%aheadOf]; pools[i] >= 0 && c.ready(s, f, p, of, pools[i], subs[i]) {
 			f.packet = n
 			begun++
 			continue
@@ -134,10 +134,10 @@ func (c *call) keyOf(p *Packet, a *plain, pool int16) (key subscriberKey, remote
 
 // ready counts the session that a packet begins, takes its port, and asks for the place of its external endpoint. Where it returns false
 // nothing has changed, and the packet goes the whole way. The caller holds the shard's lock until enter.
-func (c *call) ready(s *shard, f *fresh, p *Packet, a *plain, pool int16) bool {
+func (c *call) ready(s *shard, f *fresh, p *Packet, a *plain, pool int16, likely *subscriber) bool {
 	e := c.e
 	f.key, f.remote, f.scope = c.keyOf(p, a, pool)
-	sub := s.sub(f.key)
+	sub := s.subLikely(likely, f.key)
 	if sub == nil || f.scope.On != mapping.OnNothing || !s.table.Vacant(&a.look) {
 		return false
 	}

@@ -126,7 +126,7 @@ func (e *Engine) checkShard(s *shard, now time.Time) error {
 	listed := 0
 	for sub := range s.list.all() {
 		listed++
-		if s.list.at(sub.index) != sub || s.sub(sub.key) != sub || !sub.tells() {
+		if s.list.find(sub.index) != sub || s.sub(sub.key) != sub || !sub.tells() {
 			return fmt.Errorf("subscriber %v is not where it says", mapping.Addr4(sub.key.addr))
 		}
 		if int(sub.sessions) != sessions[sub.key] {

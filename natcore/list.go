@@ -122,7 +122,7 @@ func (e *Engine) blockPage(s *shard, page []BlockInfo, from int) ([]BlockInfo, i
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ; from < int(s.list.next) && len(page) < pageSize; from++ {
-		sub := s.list.at(uint32(from))
+		sub := s.list.find(uint32(from))
 		if sub == nil || sub.holding.Blocks() == 0 {
 			continue
 		}

@@ -194,9 +194,9 @@ func (e *Engine) pair(s *shard, key subscriberKey, in mapping.Header, now time.T
 			e.subscribers.Add(-1)
 			return 0, ReasonAddressesExhausted
 		}
-		sub = &subscriber{key: key, lease: lease, external: external}
+		sub = s.enter(key, external, e.account(s, nil, key))
+		sub.lease = lease
 		sub.holding.Init(p.layout)
-		s.enter(sub, e.account(s, nil, key))
 		e.bindingEvent(s, logging.AddressBound, sub)
 	}
 	if int(sub.others) >= e.statics.others.perHost {

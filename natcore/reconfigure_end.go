@@ -100,9 +100,10 @@ func (e *Engine) dismiss(s *shard, sub *subscriber, why logging.Reason) {
 		s.table.RemoveBlock(sub.fixed.id)
 	}
 	e.bindingEvent(s, logging.AddressUnbound, sub)
+	lease := sub.lease
 	s.leave(sub)
 	e.subscribers.Add(-1)
-	if sub.lease.IsValid() {
-		p.unlease(sub.lease)
+	if lease.IsValid() {
+		p.unlease(lease)
 	}
 }

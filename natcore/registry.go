@@ -1,58 +1,95 @@
 package natcore
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
-// registry numbers the subscribers of a shard, or its accounts. A number stays while its item does; a page of the list never moves.
-type registry[T any] struct {
-	pages []*[registryPage]*T
+// registry numbers the subscribers of a shard and holds them. A number and a place stay while their subscriber does; then both serve
+// another one, so nobody keeps a *subscriber over the time in which it may leave: under mu, or under grants, none does.
+type registry struct {
+	pages []*registryPage
 	spare []uint32
 	next  uint32 // numbers below were given out
 }
 
-// registryPage is the number of items that share a page.
-const registryPage = 512
+// registryPageSize is the number of subscribers that share a page: as many as a size class of Go's allocator has room for.
+const registryPageSize = 18
 
-func (r *registry[T]) at(i uint32) *T { return r.pages[i/registryPage][i%registryPage] }
+// registryPage is what is allocated together, and let go when none of it is in use.
+type registryPage struct {
+	used uint64
+	// Go's allocator puts 8 bytes before memory of this size that has pointers: with them, subscribers begin with a cache line.
+	_    [48]byte
+	subs [registryPageSize]subscriber
+}
 
-// len returns the number of items.
-func (r *registry[T]) len() int { return int(r.next) - len(r.spare) }
+// at returns the subscriber of a number, which there is.
+func (r *registry) at(i uint32) *subscriber {
+	return &r.pages[i/registryPageSize].subs[i%registryPageSize]
+}
 
-// add enters an item and returns its number.
-func (r *registry[T]) add(v *T) (i uint32) {
-	if n := len(r.spare); n > 0 {
-		i, r.spare = r.spare[n-1], r.spare[:n-1]
-	} else {
-		if r.next%registryPage == 0 {
-			r.pages = append(r.pages, new([registryPage]*T))
-		}
-		i = r.next
-		r.next++
+// find returns the subscriber of a number below next, or nil.
+func (r *registry) find(i uint32) *subscriber {
+	if r.pages[i/registryPageSize] == nil || !r.at(i).live() {
+		return nil
 	}
-	r.put(i, v)
-	return i
+	return r.at(i)
+}
+
+// live reports whether a place holds a subscriber.
+func (s *subscriber) live() bool { return s.account != nil }
+
+// len returns the number of subscribers.
+func (r *registry) len() int { return int(r.next) - len(r.spare) }
+
+// add returns the place of a new subscriber, with its number, for the caller to fill.
+func (r *registry) add() *subscriber {
+	if n := len(r.spare); n > 0 {
+		i := r.spare[n-1]
+		r.spare = r.spare[:n-1]
+		return r.place(i)
+	}
+	if r.next%registryPageSize == 0 {
+		r.pages = append(r.pages, nil)
+	}
+	r.next++
+	return r.place(r.next - 1)
 }
 
 // reserve makes room for the numbers below next, of which some are spare.
-func (r *registry[T]) reserve(next uint32, spare []uint32) {
+func (r *registry) reserve(next uint32, spare []uint32) {
 	r.next, r.spare = next, spare
-	for n := uint32(0); n < next; n += registryPage {
-		r.pages = append(r.pages, new([registryPage]*T))
+	r.pages = slices.Grow(r.pages, int(next)/registryPageSize+1)[:(int(next)+registryPageSize-1)/registryPageSize]
+}
+
+// place returns the place of a number that is given out, and not in use yet.
+func (r *registry) place(i uint32) *subscriber {
+	p := &r.pages[i/registryPageSize]
+	if *p == nil {
+		*p = new(registryPage)
+	}
+	(*p).used++
+	s := r.at(i)
+	s.index = i
+	return s
+}
+
+// remove empties the place of a number.
+func (r *registry) remove(i uint32) {
+	*r.at(i) = subscriber{}
+	r.spare = append(r.spare, i)
+	p := &r.pages[i/registryPageSize]
+	if (*p).used--; (*p).used == 0 {
+		*p = nil
 	}
 }
 
-// put enters an item under a number that is its own already.
-func (r *registry[T]) put(i uint32, v *T) { r.pages[i/registryPage][i%registryPage] = v }
-
-func (r *registry[T]) remove(i uint32) {
-	r.put(i, nil)
-	r.spare = append(r.spare, i)
-}
-
-// all yields the items by their numbers. Those that come or go meanwhile may be missed.
-func (r *registry[T]) all() iter.Seq[*T] {
-	return func(yield func(*T) bool) {
+// all yields the subscribers by their numbers. Those that come or go meanwhile may be missed.
+func (r *registry) all() iter.Seq[*subscriber] {
+	return func(yield func(*subscriber) bool) {
 		for i := range r.next {
-			if v := r.at(i); v != nil && !yield(v) {
+			if s := r.find(i); s != nil && !yield(s) {
 				return
 			}
 		}

@@ -67,7 +67,8 @@ func (r *reader) shard(s *shard) {
 // subscriber reads a subscriber and its blocks.
 func (r *reader) subscriber(s *shard, taken map[uint32]bool) {
 	e := r.e
-	sub := &subscriber{index: uint32(r.u(most32)), key: r.key(), external: uint32(r.u(most32))}
+	v := subscriber{index: uint32(r.u(most32)), key: r.key(), external: uint32(r.u(most32))}
+	sub := &v // until its place is known to be free
 	sub.lease = alloc.LeaseFromBytes([16]byte(r.bytes(16)))
 	sub.high = r.u(1) == 1
 	others := r.i()
@@ -99,10 +100,9 @@ func (r *reader) subscriber(s *shard, taken map[uint32]bool) {
 		}
 	}
 	e.subscribers.Add(1)
-	sub.account = e.account(s, nil, sub.key)
-	sub.account.subscribers++
-	s.list.put(sub.index, sub)
-	s.subs.Insert(s.hashOf(sub.key), sub.index)
+	sub = s.list.place(v.index)
+	*sub = v
+	s.known(sub, e.account(s, nil, sub.key))
 	if p.layout != nil {
 		r.holding(s, p, sub, position)
 	}

@@ -49,7 +49,7 @@ func (r *reader) mappings(s *shard) {
 // numbered reads the number of a subscriber.
 func (r *reader) numbered(s *shard) *subscriber {
 	n := uint32(r.u(most32))
-	if r.err == nil && (n >= s.list.next || s.list.at(n) == nil) {
+	if r.err == nil && (n >= s.list.next || s.list.find(n) == nil) {
 		r.bad("a subscriber has no such number")
 	}
 	if r.err != nil {

@@ -26,10 +26,10 @@ type shard struct {
 	mu         sync.Mutex // guards all below
 	index      int
 	table      *mapping.Table
-	hash       keyed.Hash           // of the indices; it never changes
-	subs       index.Index          // of list: see sub
-	list       registry[subscriber] // by number
-	accounts   registry[account]
+	hash       keyed.Hash  // of the indices; it never changes
+	subs       index.Index // of list: see sub
+	list       registry    // of subscribers, by number
+	accounts   accountList
 	accountsBy index.Index           // of accounts: see account
 	overrides  map[accountKey]*Quota // of Engine.SetQuota
 	cursor     int                   // in list
@@ -272,9 +272,9 @@ func (e *Engine) grant(s *shard, key subscriberKey, space portblock.Space, inter
 		return taken{}, why
 	}
 	if sub == nil {
-		sub = &subscriber{key: key, lease: g.lease, external: external}
+		sub = s.enter(key, external, a)
+		sub.lease = g.lease
 		sub.holding.Init(p.layout)
-		s.enter(sub, a)
 		e.bindingEvent(s, logging.AddressBound, sub)
 	}
 	if g.leased {
