@@ -132,8 +132,8 @@ type PoolConfig struct {
 	// refused shares, a port that is drawn from those in use. Who wants fewer blocks and records sets Blocks.MaxBlocks lower, down to 1: each of n ports serves one mapping
 	// towards one remote endpoint, so a subscriber may have n of them towards each. Blocks have one owner all the same, and
 	// no port ever serves two subscribers. A port counts once in quotas; the port that a mapping leaves, while others share it, rests for the
-	// hold-down towards the remote endpoints that it served, and serves others meanwhile; nothing is
-	// shared while Limits.SessionsPerSubscriber of such rests are kept for the subscriber. What comes to a shared port from a remote endpoint that none of its
+	// hold-down towards the remote endpoints that it served, and serves others meanwhile; of such rests Blocks.MaxResting bounds as many as of
+	// ports, in each space, and nothing is shared while Limits.SessionsPerSubscriber of them are kept for the subscriber. What comes to a shared port from a remote endpoint that none of its
 	// mappings serves is dropped, whatever Filtering says: nobody knows for whom it is. Default: each mapping has a port of its own.
 	Overload bool
 	// Filtering says which remote endpoints may send to a mapping. Default: EndpointIndependent (RFC 6888 REQ-7).

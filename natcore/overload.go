@@ -17,13 +17,13 @@ import (
 //	             mapping towards 198.51.100.20:443   of 100.64.0.7:50001   live
 //	             198.51.100.30:53                                          rests until its hold-down is over
 //
-// A port that serves nobody any more rests as a whole (portblock), which covers what rests of it.
+// A port that serves nobody any more rests as a whole (portblock), which covers what rests of it. Blocks.MaxResting bounds both, each on its own: of the
+// subscriber's ports in a space so many rest at most, and so many shared ones rest towards some remote endpoints (RFC 6888 REQ-8d).
 
 // overloads is what a subscriber's shared ports need to remember: made when a port is first shared, gone when nothing rests.
 type overloads struct {
-	rests   []rest // in the order in which they end; those before first are over
-	first   int
-	resting map[shared]int64 // what is in rests, and since when
+	rests   [portblock.NumSpaces]restQueue
+	resting map[shared]int64 // what rests, and since when
 	full    [fullScopes]full
 	next    int    // place in full
 	rooms   uint32 // counts what may have made room: what full says is of one count
@@ -40,6 +40,16 @@ type rest struct {
 	shared
 	since int64
 }
+
+// restQueue is what rests in a space, in the order in which it ends. Those before first are over.
+type restQueue struct {
+	rests []rest
+	first int
+	n     int // those that do rest: some were taken before their time
+}
+
+// live returns what is not over.
+func (q *restQueue) live() []rest { return q.rests[q.first:] }
 
 // fullScopes is the number of scopes that are remembered to have no port: who fills more of them has more sessions than most may have.
 const fullScopes = 8
@@ -66,31 +76,65 @@ func (o *overloads) add(v shared, now int64) {
 	if o.resting == nil {
 		o.resting = map[shared]int64{}
 	}
-	o.rests = append(o.rests, rest{v, now})
+	q := &o.rests[v.space]
+	if _, rests := o.resting[v]; !rests {
+		q.n++
+	}
+	q.rests = append(q.rests, rest{v, now})
 	o.resting[v] = now
+}
+
+// forget ends a rest before its time.
+func (o *overloads) forget(v shared) {
+	if _, rests := o.resting[v]; rests {
+		delete(o.resting, v)
+		o.rests[v.space].n--
+	}
 }
 
 // settle forgets the rests that are over: hold is the hold-down in milliseconds.
 func (o *overloads) settle(now, hold int64) {
-	n := o.first
-	for n < len(o.rests) && now-o.rests[n].since >= hold {
-		if r := o.rests[n]; o.resting[r.shared] == r.since {
-			delete(o.resting, r.shared)
+	for space := range o.rests {
+		q := &o.rests[space]
+		n := 0
+		for all := q.live(); n < len(all) && now-all[n].since >= hold; {
+			n++
 		}
-		n++
+		o.drop(q, n)
 	}
-	if n == o.first {
+}
+
+// bound forgets those of a space that have rested longest, until no more are left than most.
+func (o *overloads) bound(space portblock.Space, most int) {
+	for q := &o.rests[space]; q.n > most; {
+		o.drop(q, 1)
+	}
+}
+
+// drop forgets the first n rests of a queue.
+func (o *overloads) drop(q *restQueue, n int) {
+	if n == 0 {
 		return
 	}
+	for _, r := range q.live()[:n] {
+		if since, rests := o.resting[r.shared]; rests && since == r.since {
+			o.forget(r.shared)
+		}
+	}
 	o.rooms++
-	if o.first = n; 2*n >= len(o.rests) { // moved as often as they are forgotten
-		o.rests = append(o.rests[:0], o.rests[n:]...)
-		o.first = 0
+	if q.first += n; 2*q.first >= len(q.rests) { // moved as often as they are forgotten
+		q.rests = append(q.rests[:0], q.live()...)
+		q.first = 0
 	}
 }
 
 // count returns the number of rests.
-func (o *overloads) count() int { return len(o.rests) - o.first }
+func (o *overloads) count() (n int) {
+	for space := range o.rests {
+		n += len(o.rests[space].live())
+	}
+	return n
+}
 
 // settleRests forgets the rests of a subscriber that are over. The caller holds mu.
 func (e *Engine) settleRests(s *shard, sub *subscriber) {
@@ -116,6 +160,9 @@ func (e *Engine) restShared(s *shard, sub *subscriber, space portblock.Space, po
 	scope, _ := p.scope(remote)
 	sub.overloads.settle(s.now.UnixMilli(), p.hold)
 	sub.overloads.add(sharedOf(space, port, scope.Remote), s.now.UnixMilli())
+	if p.rests > 0 {
+		sub.overloads.bound(mapping.PortsOf(space), p.rests)
+	}
 }
 
 // scarce reports whether a reason is want of ports, which sharing one helps against.
@@ -186,7 +233,7 @@ func (sub *subscriber) roomier() {
 // time (portblock.Config.Resting, MaxResting). The caller holds mu.
 func (sub *subscriber) took(space portblock.Space, port uint16, scope mapping.Scope) {
 	if o := sub.overloads; o != nil {
-		delete(o.resting, sharedOf(space, port, scope.Remote))
+		o.forget(sharedOf(space, port, scope.Remote))
 		o.rooms++
 	}
 }

@@ -107,6 +107,59 @@ func TestRFC6888_08_OverloadHoldDown(t *testing.T) {
 	}
 }
 
+// TestRFC6888_08d_OverloadMaxResting: of ports that others still share no more rest than Blocks.MaxResting says, in each space; the one that has rested longest serves again.
+func TestRFC6888_08d_OverloadMaxResting(t *testing.T) {
+	for _, most := range []int{1, 4, 16, 0} {
+		n := newNAT(t, overloading, func(c *natcore.Config) { c.Pools[0].Blocks.MaxResting = most })
+		cfg := n.Config()
+		resting := most
+		if most == 0 {
+			resting = 16
+		}
+		for _, k := range []kind{udp, tcp} {
+			n.fill(t, k)
+		}
+		for _, k := range []kind{udp, tcp} { // those of one space take no room from those of the other
+			all := map[int]netip.AddrPort{}
+			for i := range 16 {
+				all[n.outPort(t, k, endpoint(hostA, 50000+i), remoteN(1))] = endpoint(hostA, 50000+i)
+			}
+			require.Len(t, all, 16)
+			var order []int
+			for port := range all {
+				order = append(order, port)
+			}
+			for _, port := range order {
+				n.wait(time.Millisecond)
+				n.end(t, all[port])
+			}
+			again := map[int]bool{}
+			for i := range 16 {
+				src := endpoint(hostA, 51000+i)
+				if i < 16-resting {
+					again[n.outPort(t, k, src, remoteN(1))] = true
+				} else {
+					require.NotEqual(t, natcore.ReasonNone, n.refusal(t, 0, k, src, remoteN(1)))
+				}
+			}
+			for i, port := range order {
+				require.Equal(t, i < 16-resting, again[port], "the %dth that was left, of %d that rest", i, resting)
+			}
+		}
+		a := n.Explain(natcore.Question{Internal: endpoint(hostA, 60000), Remote: remoteN(1), Protocol: 17}, n.now)
+		require.Contains(t, a.Limits, natcore.Limit{Name: "Pools[0].Overload, rests", Used: int64(2 * resting), Max: 1 << 14})
+		m := n.restored(t, cfg)
+		require.Equal(t, a.Limits, m.Explain(natcore.Question{Internal: endpoint(hostA, 60000), Remote: remoteN(1), Protocol: 17}, n.now).Limits)
+		check(t, n)
+	}
+}
+
+// outPort sends a packet and returns the external port.
+func (n *nat) outPort(t failer, k kind, src, dst netip.AddrPort) int {
+	t.Helper()
+	return int(n.out(t, k, src, dst, tcpFlags{syn: true, seq: 1}).Port())
+}
+
 // TestOverloadRestsAreBounded: once as many rests are kept as a subscriber may have sessions, nothing more is shared.
 func TestOverloadRestsAreBounded(t *testing.T) {
 	n := newNAT(t, overloading, func(c *natcore.Config) { c.Limits.SessionsPerSubscriber = 40 })

@@ -8,7 +8,7 @@ import (
 	"github.com/blocknat/blocknat/portblock"
 )
 
-// saveRests writes what rests of ports that mappings share, in the order in which it ends. The caller has locked the shard.
+// saveRests writes what rests of ports that mappings share, of each space in the order in which it ends. The caller has locked the shard.
 func (s *shard) saveRests(w *writer, e *Engine) {
 	n := 0
 	for sub := range s.list.all() {
@@ -23,11 +23,13 @@ func (s *shard) saveRests(w *writer, e *Engine) {
 		if sub.overloads == nil {
 			continue
 		}
-		for _, r := range sub.overloads.rests[sub.overloads.first:] {
-			port, remote := r.parts()
-			w.u(uint64(sub.index), uint64(r.space), uint64(port))
-			w.endpoint(remote)
-			w.u(uint64(now - r.since))
+		for space := range sub.overloads.rests {
+			for _, r := range sub.overloads.rests[space].live() {
+				port, remote := r.parts()
+				w.u(uint64(sub.index), uint64(r.space), uint64(port))
+				w.endpoint(remote)
+				w.u(uint64(now - r.since))
+			}
 		}
 	}
 }
@@ -46,7 +48,7 @@ func (r *reader) rests(s *shard) {
 			sub.overloads = &overloads{rooms: 1}
 		}
 		o := sub.overloads
-		if n := len(o.rests); n > 0 && o.rests[n-1].since > since {
+		if q := o.rests[space].rests; len(q) > 0 && q[len(q)-1].since > since {
 			r.bad("the rests of %v are out of order", mapping.Addr4(sub.key.addr))
 			return
 		}
@@ -59,12 +61,19 @@ func (o *overloads) check() error {
 	if o == nil {
 		return nil
 	}
-	known := map[shared]bool{}
-	for i, r := range o.rests[o.first:] {
-		if i > 0 && r.since < o.rests[o.first+i-1].since {
-			return fmt.Errorf("rest %d of a shared port ends before the one before", i)
+	known, n := map[shared]bool{}, 0
+	for space := range o.rests {
+		q := o.rests[space].live()
+		for i, r := range q {
+			if i > 0 && r.since < q[i-1].since || int(r.space) != space {
+				return fmt.Errorf("rest %d of a shared port ends before the one before, or is of another space", i)
+			}
+			known[r.shared] = true
 		}
-		known[r.shared] = true
+		n += o.rests[space].n
+	}
+	if n != len(o.resting) {
+		return fmt.Errorf("%d shared ports rest, counted %d", len(o.resting), n)
 	}
 	for v, since := range o.resting {
 		if !known[v] {

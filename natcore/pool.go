@@ -30,6 +30,7 @@ type pool struct {
 	resting   int64                         // blocks in cooling
 	fresh     int64                         // blocks of an address that nobody uses
 	hold      int64                         // hold-down of its ports, in ms
+	rests     int                           // Blocks.MaxResting
 	high      bool                          // the blocks in use have passed the high mark
 	holds     time.Time                     // no block is given out before: Config.HoldAfterRestart
 	shrunk    bool                          // an address has gone for good since packets were told
@@ -115,6 +116,7 @@ func newPool(cfg PoolConfig, seed [32]byte, index int) (*pool, error) {
 	}
 	if p.layout != nil {
 		p.fresh = int64(p.layout.NewAddress(0).Counts(time.Time{}).Free)
+		p.rests = p.layout.Config().MaxResting
 		p.hold = int64((max(p.layout.Config().HoldDown, 0) + time.Millisecond - 1) / time.Millisecond)
 	}
 	p.room()
