@@ -110,6 +110,23 @@ func BenchmarkLife(b *testing.B) {
 	}
 }
 
+// BenchmarkBegin measures new sessions whose packets come in batches. One iteration is all of them.
+func BenchmarkBegin(b *testing.B) {
+	for _, flows := range sizes(10_000, 1<<16, 1<<20) {
+		each(b, flows, func(b *testing.B, k peer.Kind) {
+			w := workload.Uniform(seed, flows)
+			var ns float64
+			for b.Loop() {
+				var err error
+				if ns, err = measure.Begin(k, w, 64); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(ns, "ns/new")
+		})
+	}
+}
+
 // BenchmarkTraffic plays the mixed workloads; one iteration is a whole one.
 func BenchmarkTraffic(b *testing.B) {
 	packets := 100_000

@@ -13,6 +13,7 @@ import (
 const (
 	rowEstablished = "established packet"
 	rowNew         = "new session"
+	rowNewBatch    = "new session, in batches of 64"
 	rowEnd         = "end of a session"
 	rowMemory      = "memory per session"
 	rowGrowth      = "longest call while growing, in every round"

@@ -28,6 +28,11 @@ func (s *suite) livesOf() error {
 				}
 				s.took[k.Name] = time.Since(start)
 				s.report.row(rowNew, params, "ns").add(k.Name, one.New)
+				many, err := measure.Begin(k, w, batches[1])
+				if err != nil {
+					return err
+				}
+				s.report.row(rowNewBatch, params, "ns").add(k.Name, many)
 				if k.Clock {
 					s.report.row(rowEnd, params, "ns").add(k.Name, one.Expire)
 					s.report.row("look at a session that does not end", params, "ns").add(k.Name, one.Look)

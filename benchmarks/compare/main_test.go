@@ -45,7 +45,7 @@ func TestShortRun(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run([]string{"-short", "-out", dir, "-docs", docs, "-machine", "test"}, &out, io.Discard, time.Now()))
 	for _, want := range []string{
-		"SHORT RUN", rowEstablished, "proto=tcp/flows=1000/dir=in/batch=64", rowNew, rowEnd, rowMemory, rowGrowth, rowCallers,
+		"SHORT RUN", rowEstablished, "proto=tcp/flows=1000/dir=in/batch=64", rowNew, rowNewBatch, rowEnd, rowMemory, rowGrowth, rowCallers,
 		rowCollector, "workload=uniform", "workload=churn", "ports=64512", "RFC 9693 validated", "blocknat", "gomap", "gvisor", "pion",
 	} {
 		require.Contains(t, out.String(), want)
@@ -54,7 +54,7 @@ func TestShortRun(t *testing.T) {
 	text, err := os.ReadFile(base + ".txt")
 	require.NoError(t, err)
 	require.Contains(t, string(text), "what\tparams\tunit\tpeer\tmedian")
-	require.Contains(t, string(text), "| new session, 65,536 sessions | <= 200 ns | - | - |")
+	require.Contains(t, string(text), "| new session, 65,536 sessions, one by one | <= 200 ns | - | - |")
 	require.Greater(t, rects(t, base+".svg"), 40)
 	for _, chart := range []string{barsFile, flowsFile, sessionFile} {
 		require.Positive(t, rects(t, filepath.Join(docs, chart)))

@@ -38,7 +38,7 @@ func establishIn(n peer.NAT, flows []workload.Flow) (*Established, error) {
 		return nil, err
 	}
 	e := &Established{NAT: n, ring: workload.NewRing(false)}
-	answers, err := open(n, e.ring, flows, nil)
+	answers, err := open(n, e.ring, flows, 1, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +60,9 @@ func prepare(n peer.NAT, flows []workload.Flow) error {
 	return nil
 }
 
-// open sends the first packet of each flow and returns the flows of the answers; TCP flows shake hands. spent is what the NAT took
-// for the first packets, where it is wanted.
-func open(n peer.NAT, ring *workload.Ring, flows []workload.Flow, spent *time.Duration) ([]workload.Flow, error) {
+// open sends the first packet of each flow, batch of them a call, and returns the flows of the answers; TCP flows shake hands. spent is what the
+// NAT took for the first packets, where it is wanted.
+func open(n peer.NAT, ring *workload.Ring, flows []workload.Flow, batch int, spent *time.Duration) ([]workload.Flow, error) {
 	answers := make([]workload.Flow, 0, len(flows))
 	for len(flows) > 0 {
 		part := flows[:min(len(flows), workload.RingSize)]
@@ -70,8 +70,8 @@ func open(n peer.NAT, ring *workload.Ring, flows []workload.Flow, spent *time.Du
 		packets := ring.Fill(flagged(part, tcp, workload.FlagSYN))
 		start := time.Now()
 		forwarded := 0
-		for i := range packets {
-			forwarded += n.Translate(peer.Out, packets[i:i+1], Began)
+		for i := 0; i < len(packets); i += batch {
+			forwarded += n.Translate(peer.Out, packets[i:min(i+batch, len(packets))], Began)
 		}
 		if spent != nil {
 			*spent += time.Since(start)

@@ -68,7 +68,7 @@ func Grow(k peer.Kind, flows []workload.Flow) (Growth, error) {
 	}
 	fresh, known := workload.NewRing(false), workload.NewRing(false)
 	begin := min(growthBegin, len(flows)/2)
-	if _, err := open(n, fresh, flows[:begin], nil); err != nil {
+	if _, err := open(n, fresh, flows[:begin], 1, nil); err != nil {
 		return g, fmt.Errorf("%s: %w", k.Name, err)
 	}
 	calls := make([]int32, 0, 2*len(flows))

@@ -36,7 +36,7 @@ func Live(k peer.Kind, flows []workload.Flow) (Life, error) {
 	ring := workload.NewRing(false)
 	before := collect()
 	var spent time.Duration
-	answers, err := open(n, ring, flows, &spent)
+	answers, err := open(n, ring, flows, 1, &spent)
 	if err != nil {
 		return l, fmt.Errorf("%s: %w", k.Name, err)
 	}
@@ -64,4 +64,22 @@ func Live(k peer.Kind, flows []workload.Flow) (Life, error) {
 	}
 	runtime.KeepAlive(flows)
 	return l, nil
+}
+
+// Begin opens a session for each flow in a new NAT, batch packets a call, and returns nanoseconds a session.
+func Begin(k peer.Kind, flows []workload.Flow, batch int) (float64, error) {
+	n, err := k.New(Began)
+	if err != nil {
+		return 0, err
+	}
+	defer n.Close()
+	if err := prepare(n, flows); err != nil {
+		return 0, err
+	}
+	runtime.GC()
+	var spent time.Duration
+	if _, err := open(n, workload.NewRing(false), flows, batch, &spent); err != nil {
+		return 0, fmt.Errorf("%s: %w", k.Name, err)
+	}
+	return float64(spent.Nanoseconds()) / float64(len(flows)), nil
 }

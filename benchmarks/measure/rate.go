@@ -43,7 +43,7 @@ func EstablishmentRate(k peer.Kind, flows []workload.Flow) (Rate, error) {
 		return r, err
 	}
 	start := time.Now()
-	_, err = open(n, ring, flows, nil)
+	_, err = open(n, ring, flows, 1, nil)
 	n.Close()
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", k.Name, err)

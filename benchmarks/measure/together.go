@@ -30,7 +30,7 @@ func OpenTogether(k peer.Kind, flows []workload.Flow, callers int) (*Together, e
 		return nil, fmt.Errorf("%s: cannot be shared", k.Name)
 	}
 	t := &Together{NAT: n, callers: callers, alone: &Established{NAT: sharer.Share(), ring: workload.NewRing(false)}}
-	if _, err := open(t.alone.NAT, t.alone.ring, flows, nil); err != nil {
+	if _, err := open(t.alone.NAT, t.alone.ring, flows, 1, nil); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("%s: %w", k.Name, err)
 	}
