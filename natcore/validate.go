@@ -203,7 +203,7 @@ func (c *Config) completePools(f *faults) {
 			}
 		}
 		if p.Blocks.Class == portblock.Require {
-			f.add(field("Blocks.Class"), p.Blocks.Class, "must be Ignore or Prefer: no further block can be asked for by class")
+			f.add(field("Blocks.Class"), p.Blocks.Class, "must be Ignore or Prefer: an external address is chosen for a subscriber before it is known which classes of ports he needs")
 		}
 		if p.Blocks.Scheme != portblock.Contiguous {
 			f.add(field("Blocks.Scheme"), p.Blocks.Scheme, "must be Contiguous: a record names a block by its first and last port")
