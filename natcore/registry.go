@@ -6,7 +6,7 @@ import (
 )
 
 // registry numbers the subscribers of a shard and holds them. A number and a place stay while their subscriber does; then both serve
-// another one, so nobody keeps a *subscriber over the time in which it may leave: under mu, or under grants, none does.
+// another one, so only who holds mu or grants may keep a *subscriber: none leaves but under both.
 type registry struct {
 	pages []*registryPage
 	spare []uint32

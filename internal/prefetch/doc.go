@@ -6,13 +6,10 @@ package prefetch
 
 import "unsafe"
 
-// LineBytes is the size of a cache line as the functions count.
-const LineBytes = 64
-
 // Line asks for the cache line that p points into.
 func Line[T any](p *T) { line(unsafe.Pointer(p)) }
 
-// Pair asks for two cache lines: that of p, and the next one.
+// Pair asks for two cache lines: that of p, and the next one, 64 bytes on.
 func Pair[T any](p *T) { pair(unsafe.Pointer(p)) }
 
 // Lines asks for n cache lines from that of p on; n is at least 1.
