@@ -74,8 +74,9 @@ func (e *Engine) endSessions(s *shard, now time.Time) (done bool) {
 		if i%fetchAhead == 0 {
 			s.fetchOwners(w.Sessions[i:min(i+fetchAhead, len(w.Sessions))])
 		}
-		e.sessionEnded(s, &w.Sessions[i])
+		e.endedIn(s, &w.Sessions[i])
 	}
+	e.sessions.Add(-int64(len(w.Sessions))) // at once: an atomic addition waits for all that was written before
 	for i := range w.Mappings {
 		e.mappingEnded(s, &w.Mappings[i])
 	}
@@ -99,16 +100,21 @@ func (s *shard) fetchOwners(ended []mapping.Ended) {
 	}
 }
 
-// sessionEnded gives back what a removed session held: its place in the
+// sessionEnded gives back what a removed session held: its place in the engine's and the
 // subscriber's limit, its permit, and the port of its mapping when that went with it. The caller holds mu.
 func (e *Engine) sessionEnded(s *shard, ended *mapping.Ended) {
+	e.endedIn(s, ended)
+	e.sessions.Add(-1)
+}
+
+// endedIn is sessionEnded but for the engine's limit.
+func (e *Engine) endedIn(s *shard, ended *mapping.Ended) {
 	b, _ := s.table.Block(ended.Block)
 	sub := s.list.at(b.Owner)
 	sub.sessions--
 	s.uses[sub.key.pool].sessions--
 	sub.account.closed(ended.Space)
 	e.sessionEvent(s, logging.SessionDeleted, int(sub.key.pool), &ended.Session)
-	e.sessions.Add(-1)
 	if e.pools[sub.key.pool].cfg.Filtering == AddressDependent {
 		s.table.Forbid(ended.Space, ended.External, ended.Remote.Addr, b.Class)
 	}
