@@ -32,7 +32,7 @@ func (t *Table) foresee(s *segment, from int, all bool, at hint) {
 		if r.peer == 0 || !all && s.due[i].after(at) {
 			continue
 		}
-		t.in.prefetch(t.in.hash.Sum(nearExternal(r.external(), 0), r.peer&spaceMask|anchor<<kindShift))
+		t.in.prefetchRemoval(t.in.hash.Sum(nearExternal(r.external(), 0), r.peer&spaceMask|anchor<<kindShift))
 		prefetch.Line(t.blocks.at(s.blocks[i]))
 	}
 }

@@ -160,6 +160,11 @@ func (x *side) prefetch(h uint64) {
 	prefetch.Pair(&dir[i].halves.Load()[home(h)])
 }
 
+// prefetchRemoval asks for what a removal reads besides: the group behind, which it looks into where the first one is full.
+func (x *side) prefetchRemoval(h uint64) {
+	prefetch.Lines(&x.door(h).halves.Load()[home(h)], 4)
+}
+
 // prefetchSegment asks for the segment that a hash belongs to, which an insertion reads.
 func (x *side) prefetchSegment(h uint64) { prefetch.Line(x.door(h).seg) }
 
