@@ -34,6 +34,7 @@ type blocks struct {
 	spare   []BlockID
 	next    BlockID
 	aged    BlockID // where age is on its round
+	began   Tick    // when it began that
 	classes bool    // some block is of a class other than 0
 	none    Block
 }

@@ -28,20 +28,26 @@ func (t *Table) ageAll() {
 			}
 		}
 	})
-	t.blocks.age(int(t.blocks.next)+1, now)
+	t.blocks.aged, t.blocks.began = 0, now
+	t.blocks.age(int(t.blocks.next), now)
 	t.aged = t.latest
 }
 
-// blocksAged is the number of blocks that a call of Expire ages.
-const blocksAged = 256
+// blocksAged is the number of blocks that a call of Expire ages, as long as it has not come to the last one of a round. Rounds begin a day after
+// each other.
+const blocksAged = 1024
 
 // age keeps the latest packets of the next n blocks within what ticks can tell.
 func (x *blocks) age(n int, now Tick) {
-	oldest := now - ticks(MaxIdle)
-	for range min(n, int(x.next)) {
-		if x.aged++; x.aged > x.next {
-			x.aged = 1
+	if x.aged >= x.next {
+		if now-x.began < agePeriod {
+			return
 		}
+		x.aged, x.began = 0, now
+	}
+	oldest := now - ticks(MaxIdle)
+	for n = min(n, int(x.next-x.aged)); n > 0; n-- {
+		x.aged++
 		if b := x.at(x.aged); oldest.after(b.seen) {
 			b.seen = oldest
 		}
