@@ -182,9 +182,9 @@ func (c *call) staged(packets []Packet, a []plain) {
 	}
 	for _, n := range order[:shards] {
 		var misses misses
-		c.lock(c.e.shards[n])
+		s := c.lock(c.e.shards[n])
 		for i := first[n]; i != 0; i = a[i-1].next {
-			c.translatePlain(packets, a, i-1, &misses)
+			c.translatePlain(s, packets, a, i-1, &misses)
 		}
 		c.begins(packets, a, &misses)
 	}
@@ -193,9 +193,9 @@ func (c *call) staged(packets []Packet, a []plain) {
 // inShard is staged for packets of one shard.
 func (c *call) inShard(packets []Packet, a []plain) {
 	var misses misses
-	c.lock(c.e.shards[a[0].shard])
+	s := c.lock(c.e.shards[a[0].shard])
 	for i := range a {
-		c.translatePlain(packets, a, uint8(i), &misses)
+		c.translatePlain(s, packets, a, uint8(i), &misses)
 	}
 	c.begins(packets, a, &misses)
 }
@@ -212,11 +212,10 @@ func (a *plain) prefetch(e *Engine, d Direction) {
 
 // translatePlain translates a packet of a batch to its end, or puts it among those that begin a session. These wait until all of their
 // shard's packets that have one are through, which neither side can tell; what else has no session waits for them.
-func (c *call) translatePlain(packets []Packet, a []plain, i uint8, m *misses) {
+func (c *call) translatePlain(s *shard, packets []Packet, a []plain, i uint8, m *misses) {
 	p, a1 := &packets[i], &a[i]
-	s := c.shard
-	if of := c.e.shards[a1.shard]; s != of {
-		s = c.lock(of) // it was let go for a packet of no session
+	if c.shard != s {
+		c.lock(s) // it was let go for a packet of no session
 	}
 	if becomes, ok := a1.pass(s, p); ok {
 		a1.write(c.e, p, becomes)
