@@ -2,6 +2,7 @@ package portblock
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -93,7 +94,7 @@ func TestConfigFaults(t *testing.T) {
 		{Config{MaxResting: -1}, "MaxResting"},
 		{Config{MaxBlocks: -1}, "MaxBlocks"},
 		{Config{MaxBlocks: 1024, MaxRetiring: 1}, "MaxBlocks"},
-		{Config{MaxBlocks: 1 << 62, MaxRetiring: 1 << 62}, "MaxBlocks"},
+		{Config{MaxBlocks: math.MaxInt, MaxRetiring: math.MaxInt}, "MaxBlocks"},
 		{Config{MaxPorts: [3]int{0, -1, 0}}, "MaxPorts"},
 		{Config{MaxPortsTotal: -1}, "MaxPortsTotal"},
 		{Config{BlockSize: 3, MaxBlocks: -1, HoldDown: time.Hour, GuardTime: time.Minute}, "BlockSize GuardTime MaxBlocks"},

@@ -2,6 +2,7 @@ package portblock
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -251,7 +252,7 @@ func TestSetFaults(t *testing.T) {
 		func() (Set, error) { return GMASet(300, 300, 0, 0) },
 		func() (Set, error) { return GMASet(60, 4, 0, 60) },
 		func() (Set, error) { return GMASet(256, 256, 1, 0) },
-		func() (Set, error) { return GMASet(1<<40, 1<<40, 1, 0) },
+		func() (Set, error) { return GMASet(math.MaxInt, math.MaxInt, 1, 0) },
 		func() (Set, error) { return CryptoSet(nil, 1024, 1) },
 		func() (Set, error) { return CryptoSet(c, 1023, 1) },
 		func() (Set, error) { return CryptoSet(c, 1024, 0) },
