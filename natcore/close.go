@@ -52,12 +52,12 @@ func (e *Engine) Close(now time.Time) error {
 	e.closeStatics(now)
 	e.finishPortless(now)
 	unlock := e.lockShards()
-	for i, s := range e.shards {
+	for _, s := range e.shards {
 		s.advance(now)
 		e.abandon(s, logging.ReasonShutdown)
 		var key [24]byte
 		_, _ = s.rnd.Read(key[:]) // never fails
-		e.shards[i].table = e.newTable(key, s.now)
+		s.setTable(e.newTable(key, s.now))
 		s.tick = s.table.Advance(s.now)
 	}
 	e.sessions.Store(0)

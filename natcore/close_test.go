@@ -98,6 +98,41 @@ func TestCloseUnderTraffic(t *testing.T) {
 	require.NoError(t, n.CheckInvariants())
 }
 
+// TestCloseUnderBatches: callers bring batches of known and of new sessions, both ways, while the engine closes: the race detector tells whether what
+// goes is read, and nothing is left.
+func TestCloseUnderBatches(t *testing.T) {
+	for round := range 20 {
+		n := newNAT(t, func(c *natcore.Config) { c.Shards = 2 })
+		back := n.out(t, udp, endpoint(host(0), 4000), s1p1)
+		var callers sync.WaitGroup
+		begun := make(chan struct{}, 2)
+		for g := range 2 {
+			callers.Go(func() {
+				for i := 0; ; i++ {
+					var batch []natcore.Packet
+					for h := range 4 {
+						batch = append(batch, natcore.Packet{Bytes: build(t, udp, endpoint(host(h), 5000+i*2+g), s1p1, nil, tcpFlags{})})
+					}
+					batch = append(batch, natcore.Packet{Bytes: build(t, udp, s1p1, back, nil, tcpFlags{}), Direction: natcore.Inbound})
+					n.Process(batch, n.now)
+					if i == round {
+						begun <- struct{}{}
+					}
+					if batch[0].Reason == natcore.ReasonStopped {
+						return
+					}
+				}
+			})
+		}
+		<-begun
+		require.NoError(t, n.Close(n.now))
+		callers.Wait()
+		check(t, n)
+		st := n.Stats()
+		require.Zero(t, st.Sessions+st.Mappings+st.Subscribers)
+	}
+}
+
 // TestStop: packets are dropped and all state stays.
 func TestStop(t *testing.T) {
 	n := newNAT(t)

@@ -135,7 +135,7 @@ func (a *plain) begin(e *Engine, p *Packet) bool {
 		}
 		shard := e.shardNumber(uint16(p.Realm), src.Addr)
 		a.shard = uint8(shard)
-		e.shards[shard].table.LookOutbound(&a.look, uint16(p.Realm), space, src, dst)
+		e.shards[shard].looks.Load().LookOutbound(&a.look, uint16(p.Realm), space, src, dst)
 		return true
 	}
 	pool, position, ok := e.external.find(dst.Addr)
@@ -147,7 +147,7 @@ func (a *plain) begin(e *Engine, p *Packet) bool {
 		return false
 	}
 	a.shard = uint8(shard)
-	e.shards[shard].table.LookInbound(&a.look, space, dst, class, src)
+	e.shards[shard].looks.Load().LookInbound(&a.look, space, dst, class, src)
 	return true
 }
 
@@ -202,7 +202,7 @@ func (c *call) inShard(packets []Packet, a []plain) {
 
 // prefetch asks for the memory of a packet's session.
 func (a *plain) prefetch(e *Engine, d Direction) {
-	t := e.shards[a.shard].table
+	t := e.shards[a.shard].looks.Load()
 	if d == Outbound {
 		t.PrefetchOutbound(&a.look)
 	} else {

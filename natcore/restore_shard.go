@@ -24,7 +24,7 @@ func (r *reader) shard(s *shard) {
 	if r.err != nil {
 		return
 	}
-	s.table = r.e.newTable(key, s.now.Add(-phase))
+	s.setTable(r.e.newTable(key, s.now.Add(-phase)))
 	s.tick = s.table.Advance(s.now)
 	next := uint32(r.u(most32))
 	var spare []uint32

@@ -23,6 +23,8 @@ type shard struct {
 	// need no new block do not take it, so a slow log delays nobody else.
 	grants sync.Mutex
 
+	looks atomic.Pointer[mapping.Table] // table, for who begins a look-up without a lock
+
 	mu         sync.Mutex // guards all below
 	index      int
 	table      *mapping.Table
@@ -71,11 +73,18 @@ type release struct {
 // newShard returns a shard; key is the secret that its table has.
 func newShard(index int, seed [32]byte, key [24]byte, table *mapping.Table, now time.Time) *shard {
 	s := &shard{
-		index: index, table: table, hash: keyed.New(key), overrides: map[accountKey]*Quota{}, rnd: rand.NewChaCha8(seed), now: now,
+		index: index, hash: keyed.New(key), overrides: map[accountKey]*Quota{}, rnd: rand.NewChaCha8(seed), now: now,
 	}
+	s.setTable(table)
 	s.subs.Init()
 	s.accountsBy.Init()
 	return s
+}
+
+// setTable replaces the table. A look-up that has begun in the one before finds nothing in an empty one. The caller holds mu.
+func (s *shard) setTable(t *mapping.Table) {
+	s.table = t
+	s.looks.Store(t)
 }
 
 // advance sets the shard's clock. The caller holds mu.
