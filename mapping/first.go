@@ -5,6 +5,9 @@ import "github.com/blocknat/blocknat/portblock"
 // Vacant reports whether the internal endpoint of a look-up by LookOutbound has no mapping.
 func (t *Table) Vacant(l *Lookup) bool { return t.out.find(l.hash, l.near, l.what, whatMask) == nil }
 
+// Lingers reports whether the session of a look-up by LookOutbound is there, be it over or not.
+func (t *Table) Lingers(l *Lookup) bool { return t.out.look(l) != nil }
+
 // AddFirst enters the mapping that a new flow needs and its session, where the internal endpoint has nothing yet and
 // the external one neither: what AddMapping and Open do, in one step, with one search on each side. The look-ups
 // are those of the flow by LookOutbound and LookInbound. It returns false, and changes nothing, when either endpoint has a mapping, or the

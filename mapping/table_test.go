@@ -260,6 +260,8 @@ func TestTableAgainstModel(t *testing.T) {
 				table.LookOutbound(&l, k.realm, k.space, k.internal, r)
 				table.LookInbound(&back, k.space, e, k.scope.Class, r)
 				require.Equal(t, vacant, table.Vacant(&l))
+				_, lingers := g.sessions[goldenFlow{k.goldenOwner, r}]
+				require.Equal(t, lingers, table.Lingers(&l))
 				seg := Segment{Seq: 100, Flags: rapid.SampledFrom([]uint8{FlagSYN, FlagACK}).Draw(t, "flags")}
 				require.Equal(t, vacant && free, table.AddFirst(&l, &back, &m, class, &seg, tick()), "AddFirst %v -> %v", k, e)
 				if vacant && free {

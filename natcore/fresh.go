@@ -34,9 +34,11 @@ func (e *Engine) plainSYN(d Direction, flags uint8) bool {
 	return d == Outbound && opensTCP(flags) && e.mss == 0
 }
 
-// mayBegin reports whether a packet without a session may be the first of one that begins in stages.
+// mayBegin reports whether a packet without a session may be the first of one that begins in stages. Where its session is over and still there,
+// it may not: inbound packets find that session until this one has ended it, so they may not go first.
 func (c *call) mayBegin(p *Packet, a *plain) bool {
-	return p.Direction == Outbound && c.static == nil && (a.head.Proto == rewrite.ProtoUDP || opensTCP(a.head.TCPFlags))
+	return p.Direction == Outbound && c.static == nil && (a.head.Proto == rewrite.ProtoUDP || opensTCP(a.head.TCPFlags)) &&
+		!c.e.shards[a.shard].table.Lingers(&a.look)
 }
 
 // aheadOf is how many sessions are ready and not entered yet, at most.

@@ -141,3 +141,41 @@ func TestBatchesAreAsOneByOne(t *testing.T) {
 		}
 	})
 }
+
+// TestB119_OrderWhereASessionIsOver: a session that inbound packets alone have kept is over for the internal host. The packet with which that host
+// begins anew comes first in a batch, so the answer behind it finds nothing at the old external endpoint.
+func TestB119_OrderWhereASessionIsOver(t *testing.T) {
+	for _, before := range []int{0, 1, 9} { // new sessions of others ahead of it
+		var left [2][]natcore.Packet
+		for one := range left {
+			n := newNAT(t)
+			e := n.out(t, udp, a40000, s1p1)
+			for i := range before {
+				n.out(t, udp, endpoint(host(9), 1+i), s1p1) // who has a block
+			}
+			for range 3 {
+				n.wait(150 * time.Second)
+				_, verdict, _ := n.in(t, udp, s1p1, e)
+				require.Equal(t, natcore.Forward, verdict)
+			}
+			var packets []natcore.Packet
+			for i := range before {
+				packets = append(packets, natcore.Packet{Bytes: build(t, udp, endpoint(host(9), 100+i), s1p1, nil, tcpFlags{})})
+			}
+			packets = append(packets,
+				natcore.Packet{Bytes: build(t, udp, a40000, s1p1, nil, tcpFlags{})},
+				natcore.Packet{Bytes: build(t, udp, s1p1, e, nil, tcpFlags{}), Direction: natcore.Inbound})
+			if one == 0 {
+				n.Process(packets, n.now)
+			} else {
+				for i := range packets {
+					n.Process(packets[i:i+1], n.now)
+				}
+			}
+			require.Equal(t, natcore.Drop, packets[before+1].Verdict)
+			check(t, n)
+			left[one] = packets
+		}
+		require.Equal(t, left[1], left[0])
+	}
+}
