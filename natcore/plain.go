@@ -12,7 +12,8 @@ import (
 // back. What is not plain, or turns out not to be, goes the whole way of process, which the plain one only shortens.
 //
 // In a batch the plain packets that follow each other go in stages: all are parsed, and the memory behind their sessions is asked for, so that
-// it is fetched at the same time; then they are translated, shard by shard, under one hold of its lock. Packets of one shard, and so those of one subscriber and session, keep their order; a packet that
+// it is fetched at the same time; then they are translated, shard by shard, under one hold of its lock: those that have a session, and then those that
+// begin one (fresh.go). Packets of one session keep their order, and what comes of each is what would come of it if they came one by one; a packet that
 // is not plain waits for all before it, and all behind it wait for it.
 
 // plain is one packet on the plain way.
@@ -211,7 +212,7 @@ func (a *plain) prefetch(e *Engine, d Direction) {
 }
 
 // translatePlain translates a packet of a batch to its end, or puts it among those that begin a session. These wait until all of their
-// shard's packets that have one are through, which neither side can tell; what else has no session waits for them.
+// shard's packets that have one are through, which none of these can tell; what else has no session waits for them.
 func (c *call) translatePlain(s *shard, packets []Packet, a []plain, i uint8, m *misses) {
 	p, a1 := &packets[i], &a[i]
 	if c.shard != s {
