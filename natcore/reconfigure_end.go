@@ -86,7 +86,7 @@ func (e *Engine) dismiss(s *shard, sub *subscriber, why logging.Reason) {
 	for len(sub.blocks()) > 0 {
 		b := sub.blocks()[0].block
 		if sub.holding.RemoveBlock(b, s.now) != nil {
-			return // not reached: no port is live
+			return // a packet has just got a port with the block, and not locked the shard yet: Expire releases the block in its time
 		}
 		s.unblock(p, sub, b)
 		sub.account.released()
