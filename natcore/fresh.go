@@ -35,10 +35,11 @@ func (e *Engine) plainSYN(d Direction, flags uint8) bool {
 }
 
 // mayBegin reports whether a packet without a session may be the first of one that begins in stages. Where its session is over and still there,
-// it may not: inbound packets find that session until this one has ended it, so they may not go first.
+// it may not: inbound packets find that session until this one has ended it, so they may not go first. Nor may a datagram that gets an
+// identification: they are given in order.
 func (c *call) mayBegin(p *Packet, a *plain) bool {
 	return p.Direction == Outbound && c.static == nil && (a.head.Proto == rewrite.ProtoUDP || opensTCP(a.head.TCPFlags)) &&
-		!c.e.shards[a.shard].table.Lingers(&a.look)
+		(c.e.ids.counters == nil || rewrite.PlainDontFragment4(p.Bytes)) && !c.e.shards[a.shard].table.Lingers(&a.look)
 }
 
 // aheadOf is how many sessions are ready and not entered yet, at most.

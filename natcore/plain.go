@@ -13,7 +13,7 @@ import (
 //
 // In a batch the plain packets that follow each other go in stages: all are parsed, and the memory behind their sessions is asked for, so that
 // it is fetched at the same time; then they are translated, shard by shard, under one hold of its lock: those that have a session, and then those that
-// begin one (fresh.go). Packets of one session keep their order, and what comes of each is what would come of it if they came one by one; a packet that
+// begin one (fresh.go). Packets of one session keep their order, and what comes of each, with one shard, is what would come of it if they came one by one; a packet that
 // is not plain waits for all before it, and all behind it wait for it.
 
 // plain is one packet on the plain way.

@@ -179,3 +179,24 @@ func TestB119_OrderWhereASessionIsOver(t *testing.T) {
 		require.Equal(t, left[1], left[0])
 	}
 }
+
+// TestB119_OrderOfIdentifications: datagrams that may be fragmented get their identifications in the order in which they lie in a batch, be they of
+// known sessions or of new ones.
+func TestB119_OrderOfIdentifications(t *testing.T) {
+	batched, single := newNAT(t), newNAT(t)
+	packet := func(port int) natcore.Packet {
+		return natcore.Packet{Bytes: loose(build(t, udp, endpoint(hostA, port), endpoint(server1, 443), nil, tcpFlags{}), 1)}
+	}
+	for _, n := range []*nat{batched, single} {
+		n.Process([]natcore.Packet{packet(40000)}, began)
+	}
+	var want, got []natcore.Packet
+	for _, port := range []int{40001, 40000, 40002, 40003, 40000} {
+		want, got = append(want, packet(port)), append(got, packet(port))
+	}
+	batched.Process(got, began)
+	for i := range want {
+		single.Process(want[i:i+1], began)
+	}
+	require.Equal(t, want, got)
+}
