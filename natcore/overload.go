@@ -219,7 +219,9 @@ func (e *Engine) shareable(s *shard, sub *subscriber, space portblock.Space, int
 // fits reports whether a port in use can have one mapping more, of a scope. The caller has settled the rests.
 func (sub *subscriber) fits(s *shard, space portblock.Space, port uint16, scope mapping.Scope) bool {
 	_, rests := sub.overloads.resting[sharedOf(space, port, scope.Remote)]
-	return !rests && s.table.Fits(space, mapping.Endpoint{Addr: sub.external, Port: port}, scope)
+	external := mapping.Endpoint{Addr: sub.external, Port: port}
+	// A port in use without a mapping is that of a caller who has just got it and not locked the shard yet.
+	return !rests && s.table.Fits(space, external, scope) && s.table.Taken(space, external, scope.Class)
 }
 
 // roomier notes that a port in use may serve what none could before. The caller holds mu.
