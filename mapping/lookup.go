@@ -58,29 +58,32 @@ func (t *Table) PrefetchNotes(l *Lookup) { t.out.prefetchNotes(l.hash) }
 
 // look returns the half of a look-up's session, or nil.
 func (x *side) look(l *Lookup) *half {
-	// What find does is spelled out.
-	halves := x.door(l.hash).halves.Load()
-	near, key := l.near, l.what
-	for n := home(l.hash); n < len(halves); n += groupSlots {
-		g := (*group)(halves[n:])
-		for i := range uint64(groupSlots) {
-			r := g.at(l.hash, i)
-			if r.near != near || (r.peer^key)&whatMask != 0 {
-				continue
-			}
-			if (r.peer^l.remote)&endMask == 0 && r.hasSession() {
-				return r
-			}
-			if !r.crowded() {
-				return nil
-			}
-			return x.further(l)
-		}
-		if !g.full() {
-			return nil
-		}
+	// Nearly all are in the group where their hash is at home, at any of its slots: no branch depends on which.
+	near := l.near
+	g := (*group)(x.door(l.hash).halves.Load()[home(l.hash):])
+	slot := oneIf(g[1].near, near) | 2*oneIf(g[2].near, near) | 3*oneIf(g[3].near, near)
+	r := &g[slot%groupSlots]
+	if r.near == near && (r.peer^l.what)&whatMask == 0 && (r.peer^l.remote)&endMask == 0 && r.hasSession() {
+		return r
 	}
-	return nil
+	if slot == 0 && r.near != near && !g.full() { // the group has none of this endpoint
+		return nil
+	}
+	return x.search(l) // halves of one endpoint may share a group
+}
+
+// search is look for any half.
+func (x *side) search(l *Lookup) *half {
+	r := x.find(l.hash, l.near, l.what, whatMask)
+	switch {
+	case r == nil:
+		return nil
+	case (r.peer^l.remote)&endMask == 0 && r.hasSession():
+		return r
+	case !r.crowded():
+		return nil
+	}
+	return x.further(l)
 }
 
 // further returns the half of a session that its endpoint's anchor does not hold.
@@ -170,3 +173,11 @@ func (t *Table) noteInbound(l *Lookup, now Tick) {
 }
 
 func (t *Table) see(id BlockID, now Tick) { t.blocks.at(id).seen = now }
+
+// oneIf returns 1 for equal values and else 0, without a branch.
+func oneIf(a, b uint64) (one uint) {
+	if a == b {
+		one = 1
+	}
+	return one
+}

@@ -13,9 +13,7 @@ import (
 // to a segment, other bits to a group within it. A full segment and its neighbours share their halves with a further one (see
 // grow), by themselves, so no insertion waits for a rehash of the whole table.
 //
-// Other bits of the hash say at which of the group's slots a search begins, so that most halves are found where it looks
-// first, and four fifths in the cache line that it reads first. A half whose group is full lies in the next group with room: a search
-// goes on behind full groups only.
+// A half whose group is full lies in the next group with room: a search goes on behind full groups only.
 type side struct {
 	hash keyed.Hash
 	dir  []door                 // 6 << n of them, for equal shares of the hashes
@@ -108,23 +106,13 @@ func home(h uint64) int {
 	return int(uint64(uint32(h))*groups>>32) * groupSlots
 }
 
-// at returns the slot of a group that a search for a hash reads as its first, second, third and last one. The first two share a cache
-// line.
-func (g *group) at(h, i uint64) *half { return &g[(h>>32^i)%groupSlots] }
-
-// free returns the slot that is free and that a search for a hash reads first, or -1. It has no branches on what
-// is free, for that cannot be predicted.
-func (g *group) free(h uint64) int {
+// free returns a slot that is free, or -1. It has no branches on what is free, for that cannot be predicted.
+func (g *group) free() int {
 	empty := zero(g[0].peer) | zero(g[1].peer)<<1 | zero(g[2].peer)<<2 | zero(g[3].peer)<<3
 	if empty == 0 {
 		return -1
 	}
-	// Slot s is read as number s^first: the bits change places, by pairs and within them.
-	first := h >> 32 % groupSlots
-	one, two := -(first & 1), -(first >> 1)
-	empty = empty&^one | (empty&5<<1|empty>>1&5)&one
-	empty = empty&^two | (empty&3<<2|empty>>2)&two
-	return bits.TrailingZeros64(empty) ^ int(first)
+	return bits.TrailingZeros64(empty)
 }
 
 // zero returns 1 for 0 and else 0.
@@ -140,8 +128,8 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 	halves := x.door(h).halves.Load()
 	for n := home(h); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
-		for i := range uint64(groupSlots) {
-			if r := g.at(h, i); r.near == near && (r.peer^peer)&mask == 0 {
+		for i := range g {
+			if r := &g[i]; r.near == near && (r.peer^peer)&mask == 0 {
 				return r
 			}
 		}
@@ -264,7 +252,7 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 				return spot{}, false
 			}
 		}
-		if free := g.free(h); free >= 0 {
+		if free := g.free(); free >= 0 {
 			if d.seg.used >= segmentFull {
 				break
 			}
@@ -279,7 +267,7 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 func (s *segment) place(h uint64) int {
 	for n := home(h); n < len(s.halves); n += groupSlots {
 		g := (*group)(s.halves[n:])
-		if free := g.free(h); free >= 0 {
+		if free := g.free(); free >= 0 {
 			return n + free
 		}
 	}
