@@ -39,8 +39,9 @@ type blocks struct {
 	none    Block
 }
 
+// at returns a block that is there.
 func (x *blocks) at(id BlockID) *block {
-	return &x.pages[id/blocksPerPage][id%blocksPerPage]
+	return &prefetch.Known(x.pages[id/blocksPerPage])[id%blocksPerPage]
 }
 
 // AddBlock enters a block without mappings and names it. It allocates no ports: that two blocks share none is for the caller to see to.

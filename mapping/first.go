@@ -31,7 +31,7 @@ func (t *Table) AddFirst(l, back *Lookup, m *Mapping, idle uint8, seg *Segment, 
 		t.out.remove(p)
 		return false
 	}
-	p.seg.blocks[p.slot] = m.Block
+	*p.block() = m.Block
 	t.hint(p, now)
 	b := t.blocks.at(m.Block)
 	b.live++

@@ -96,7 +96,7 @@ type stray struct {
 // keep notes what a side that counts notes of a half.
 func (p spot) keep(block BlockID, due hint) {
 	if s := p.seg; s.due != nil {
-		s.blocks[p.slot], s.due[p.slot] = block, due
+		*p.block(), *p.due() = block, due
 		if s.next.after(due) {
 			s.next = due
 		}
@@ -156,20 +156,22 @@ func below(a, b uint64) uint64 { return (a - b) >> 63 }
 
 // hand moves a half to another segment.
 func (x *side) hand(to, from *segment, slot int, h uint64) {
+	old := spot{from, slot}
 	i := to.place(h)
 	if i < 0 {
-		v := stray{half: from.halves[slot], from: from}
+		v := stray{half: *old.half(), from: from}
 		if from.due != nil {
-			v.block, v.due = from.blocks[slot], from.due[slot]
+			v.block, v.due = *old.block(), *old.due()
 		}
-		from.halves[slot] = half{}
+		*old.half() = half{}
 		x.strays = append(x.strays, v)
 		return
 	}
-	to.halves[i], from.halves[slot] = from.halves[slot], half{}
+	fresh := spot{to, i}
+	*fresh.half(), *old.half() = *old.half(), half{}
 	to.used++
 	if from.due != nil {
-		spot{to, i}.keep(from.blocks[slot], from.due[slot])
+		fresh.keep(*old.block(), *old.due())
 	}
 	to.takes(from)
 }

@@ -13,7 +13,7 @@ func (t *Table) endLast(p spot) (e Ended, ok bool) {
 	if a := q.half(); a.crowded() || a.far != r.near || (a.peer^r.peer)&endMask != 0 || !a.hasSession() {
 		return Ended{}, false
 	}
-	e = Ended{Session: r.session(), Block: p.seg.blocks[p.slot], Unmapped: true}
+	e = Ended{Session: r.session(), Block: *p.block(), Unmapped: true}
 	t.sessions--
 	t.mappings[e.Space]--
 	t.blocks.at(e.Block).live--
@@ -32,7 +32,9 @@ func (t *Table) foresee(s *segment, from int, all bool, at hint) {
 		if r.peer == 0 || !all && s.due[i].after(at) {
 			continue
 		}
-		t.in.prefetchRemoval(t.in.hash.Sum(nearExternal(r.external(), 0), r.peer&spaceMask|anchor<<kindShift))
+		h := t.in.hash.Sum(nearExternal(r.external(), 0), r.peer&spaceMask|anchor<<kindShift)
+		t.in.prefetch(h)
+		t.in.prefetchSegment(h)
 		prefetch.Line(t.blocks.at(s.blocks[i]))
 	}
 }

@@ -60,7 +60,7 @@ func (t *Table) PrefetchNotes(l *Lookup) { t.out.prefetchNotes(l.hash) }
 func (x *side) look(l *Lookup) *half {
 	// Nearly all are in the group where their hash is at home, at any of its slots: no branch depends on which.
 	near := l.near
-	g := (*group)(x.door(l.hash).halves.Load()[home(l.hash):])
+	g := (*group)(x.door(l.hash).slots()[home(l.hash):])
 	slot := oneIf(g[1].near, near) | 2*oneIf(g[2].near, near) | 3*oneIf(g[3].near, near)
 	r := &g[slot%groupSlots]
 	if r.near == near && (r.peer^l.what)&whatMask == 0 && (r.peer^l.remote)&endMask == 0 && r.hasSession() {
@@ -164,12 +164,12 @@ const seenShift = 14
 
 func (t *Table) noteOutbound(l *Lookup, now Tick) {
 	p := t.out.spot(l)
-	t.see(p.seg.blocks[p.slot], now)
+	t.see(*p.block(), now)
 }
 
 func (t *Table) noteInbound(l *Lookup, now Tick) {
 	p := t.leaving(t.in.look(l))
-	t.see(p.seg.blocks[p.slot], now)
+	t.see(*p.block(), now)
 }
 
 func (t *Table) see(id BlockID, now Tick) { t.blocks.at(id).seen = now }

@@ -115,7 +115,7 @@ func (t *Table) AddMapping(m *Mapping, now Tick) bool {
 		a := p.half()
 		a.peer, a.far = m.Scope.Remote.pack()|what(anchor, m.Space)|flags|a.peer&flagCrowd, n.far
 		a.seen, a.next = now, 0
-		p.seg.blocks[p.slot] = m.Block
+		*p.block() = m.Block
 		t.hint(p, now)
 	default:
 		c := t.out.crowd(p.half())
@@ -133,7 +133,7 @@ func (t *Table) AddMapping(m *Mapping, now Tick) bool {
 // enter enters a half on the outbound side.
 func (t *Table) enter(r *half, block BlockID, now Tick) {
 	p := t.out.insert(r)
-	p.seg.blocks[p.slot] = block
+	*p.block() = block
 	t.hint(p, now)
 }
 
@@ -235,7 +235,7 @@ func (t *Table) mappingOf(p spot) Mapping {
 	r := p.half()
 	return Mapping{
 		Realm: r.realm(), Space: r.space(), Internal: r.internal(), External: r.external(),
-		Scope: t.scopeOf(p), Block: p.seg.blocks[p.slot],
+		Scope: t.scopeOf(p), Block: *p.block(),
 	}
 }
 

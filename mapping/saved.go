@@ -33,7 +33,7 @@ func (t *Table) AppendSavedSessions(dst []SavedSession, part int) (sessions []Sa
 	next = t.walk(part, func(p spot) {
 		if r := p.half(); r.hasSession() {
 			in := t.returning(p)
-			dst = append(dst, SavedSession{r.session(), t.scopeOf(p), p.seg.blocks[p.slot], r.state(), r.seen, in.seen, r.next, in.next})
+			dst = append(dst, SavedSession{r.session(), t.scopeOf(p), *p.block(), r.state(), r.seen, in.seen, r.next, in.next})
 		}
 	})
 	return dst, next

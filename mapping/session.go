@@ -59,7 +59,7 @@ func (t *Table) Open(o *Session, scope Scope, seg *Segment, now Tick) bool {
 	if m.half().external() != o.External || m.half().pool() != scope.Pool {
 		return false
 	}
-	block := m.seg.blocks[m.slot]
+	block := *m.block()
 	t.sessions++
 	t.blocks.at(block).seen = now
 
@@ -150,7 +150,7 @@ func (t *Table) end(p spot, now Tick) Ended {
 		return e
 	}
 	r := p.half()
-	e := Ended{Session: r.session(), Block: p.seg.blocks[p.slot]}
+	e := Ended{Session: r.session(), Block: *p.block()}
 	scope := t.scopeOf(p)
 	t.sessions--
 	t.in.removeSession(nearExternal(e.External, scope.Class), e.Space, e.Remote.pack())

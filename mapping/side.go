@@ -39,6 +39,8 @@ type door struct {
 	seg    *segment
 }
 
+func (d *door) slots() *[segmentSlots]half { return prefetch.Known(d.halves.Load()) }
+
 func (d *door) lead(s *segment) {
 	d.halves.Store(s.halves)
 	d.seg = s
@@ -59,6 +61,8 @@ type segment struct {
 	removals uint32
 	_        [20]byte
 }
+
+func (s *segment) slots() *[segmentSlots]half { return prefetch.Known(s.halves) }
 
 // group is what a look-up compares at once: two cache lines.
 type group [groupSlots]half
@@ -125,7 +129,7 @@ func (g *group) full() bool {
 // find returns the half with the hash and key, or nil; mask tells which bits of peer are key. It stays where it is until a half is
 // inserted or removed.
 func (x *side) find(h, near, peer, mask uint64) *half {
-	halves := x.door(h).halves.Load()
+	halves := x.door(h).slots()
 	for n := home(h); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
 		for i := range g {
@@ -145,12 +149,7 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 func (x *side) prefetch(h uint64) {
 	dir := *x.hint.Load()
 	i, _ := bits.Mul64(h, uint64(len(dir)))
-	prefetch.Pair(&dir[i].halves.Load()[home(h)])
-}
-
-// prefetchRemoval asks for what a removal reads besides: the group behind, which it looks into where the first one is full.
-func (x *side) prefetchRemoval(h uint64) {
-	prefetch.Lines(&x.door(h).halves.Load()[home(h)], 4)
+	prefetch.Four(&dir[i].slots()[home(h)])
 }
 
 // prefetchSegment asks for the segment that a hash belongs to, which an insertion reads.
@@ -158,10 +157,9 @@ func (x *side) prefetchSegment(h uint64) { prefetch.Line(x.door(h).seg) }
 
 // prefetchNotes asks for what a segment that counts notes of the half of a hash. It reads the segment.
 func (x *side) prefetchNotes(h uint64) {
-	s := x.door(h).seg
-	n := home(h)
-	prefetch.Line(&s.blocks[n])
-	prefetch.Line(&s.due[n])
+	p := spot{x.door(h).seg, home(h)}
+	prefetch.Line(p.block())
+	prefetch.Line(p.due())
 }
 
 // setDir replaces the directory.
@@ -176,19 +174,22 @@ type spot struct {
 	slot int
 }
 
-func (p spot) half() *half { return &p.seg.halves[p.slot] }
+func (p spot) half() *half { return &p.seg.slots()[p.slot] }
+
+// block and due are what a side that counts notes of the half.
+func (p spot) block() *BlockID { return &prefetch.Known(p.seg.blocks)[p.slot] }
+func (p spot) due() *hint      { return &prefetch.Known(p.seg.due)[p.slot] }
 
 // spotOf returns where a half lies that find has found under the hash.
 func (x *side) spotOf(h uint64, r *half) spot {
 	if r == nil {
 		return spot{}
 	}
-	s := x.door(h).seg
-	i := home(h)
-	for &s.halves[i] != r {
-		i++
+	p := spot{x.door(h).seg, home(h)}
+	for p.half() != r {
+		p.slot++
 	}
-	return spot{s, i}
+	return p
 }
 
 // hashOf returns the hash of a half's key. It has no branches: what kinds come next cannot be predicted.
@@ -244,7 +245,7 @@ func (x *side) put(p spot, r *half) spot {
 // claim enters a half unless its key is in the table: then it returns false, and changes nothing. mask tells which bits of peer are key.
 func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 	d := x.door(h)
-	halves := d.halves.Load() // of the door, so that the search does not wait for the segment
+	halves := d.slots() // of the door, so that the search does not wait for the segment
 	for n := home(h); n < len(halves); n += groupSlots {
 		g := (*group)(halves[n:])
 		for i := range g {
@@ -265,8 +266,9 @@ func (x *side) claim(h uint64, r *half, mask uint64) (p spot, entered bool) {
 
 // place returns the slot for a hash, or -1 where the segment has no room for it.
 func (s *segment) place(h uint64) int {
-	for n := home(h); n < len(s.halves); n += groupSlots {
-		g := (*group)(s.halves[n:])
+	halves := s.slots()
+	for n := home(h); n < len(halves); n += groupSlots {
+		g := (*group)(halves[n:])
 		if free := g.free(); free >= 0 {
 			return n + free
 		}
@@ -276,9 +278,10 @@ func (s *segment) place(h uint64) int {
 
 // move moves a half to a free slot.
 func (s *segment) move(to, from int) {
-	s.halves[to], s.halves[from] = s.halves[from], half{}
+	old, fresh := spot{s, from}, spot{s, to}
+	*fresh.half(), *old.half() = *old.half(), half{}
 	if s.due != nil {
-		s.due[to], s.blocks[to] = s.due[from], s.blocks[from]
+		*fresh.due(), *fresh.block() = *old.due(), *old.block()
 	}
 }
 
@@ -288,12 +291,12 @@ func (x *side) remove(p spot) {
 	x.used--
 	s.used--
 	s.removals++
-	s.halves[p.slot] = half{}
+	*p.half() = half{}
 	for gap := p.slot; gap >= 0; {
 		// Nothing went past a group that was not full.
 		first := gap &^ (groupSlots - 1)
 		for i := first; i < first+groupSlots; i++ {
-			if i != gap && s.halves[i].peer == 0 {
+			if i != gap && s.slots()[i].peer == 0 {
 				return
 			}
 		}
@@ -307,8 +310,9 @@ func (x *side) remove(p spot) {
 
 // astray returns the slot of a half behind the group that begins at first whose search comes by that group, or -1.
 func (x *side) astray(s *segment, first int) int {
-	for n := first + groupSlots; n < len(s.halves); n += groupSlots {
-		g := (*group)(s.halves[n:])
+	halves := s.slots()
+	for n := first + groupSlots; n < len(halves); n += groupSlots {
+		g := (*group)(halves[n:])
 		for i := range g {
 			if g[i].peer != 0 && home(x.hashOf(&g[i])) <= first {
 				return n + i

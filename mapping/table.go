@@ -54,7 +54,7 @@ func (t *Table) classOf(p spot) uint16 {
 	if !t.blocks.classes {
 		return 0
 	}
-	return t.blocks.at(p.seg.blocks[p.slot]).Class
+	return t.blocks.at(*p.block()).Class
 }
 
 // scopeOf returns the scope of the mapping of a half of the outbound side.

@@ -152,7 +152,7 @@ func (t *Table) hintOf(p spot, now Tick) hint {
 // hint enters the hint of a half of the outbound side.
 func (t *Table) hint(p spot, now Tick) {
 	h := t.hintOf(p, now)
-	p.seg.due[p.slot] = h
+	*p.due() = h
 	if p.seg.next.after(h) {
 		p.seg.next = h
 	}

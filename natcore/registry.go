@@ -3,6 +3,8 @@ package natcore
 import (
 	"iter"
 	"slices"
+
+	"github.com/blocknat/blocknat/internal/prefetch"
 )
 
 // registry numbers the subscribers of a shard and holds them. A number and a place stay while their subscriber does; then both serve
@@ -26,7 +28,7 @@ type registryPage struct {
 
 // at returns the subscriber of a number, which there is.
 func (r *registry) at(i uint32) *subscriber {
-	return &r.pages[i/registryPageSize].subs[i%registryPageSize]
+	return &prefetch.Known(r.pages[i/registryPageSize]).subs[i%registryPageSize]
 }
 
 // find returns the subscriber of a number below next, or nil.

@@ -53,7 +53,7 @@ type subscriber struct {
 // prefetch asks for the memory of the subscriber that a new session of a space reads. It reads nothing.
 func (s *subscriber) prefetch(space portblock.Space) {
 	prefetch.Line(s)
-	s.holding.Prefetch(mapping.PortsOf(space))
+	prefetch.Known(s).holding.Prefetch(mapping.PortsOf(space))
 }
 
 // prefetchBehind asks for what a new session reads behind the subscriber, which has come: its account, and its first block in the table.

@@ -31,7 +31,7 @@ func (h *RoomyHolding) Init(l *Layout) {
 func (h *RoomyHolding) Prefetch(s Space) {
 	prefetch.Lines(h, roomyLines)
 	if s.IsValid() {
-		prefetch.Line(&h.bits[int(s)*len(h.bits)/NumSpaces])
+		prefetch.Line(&prefetch.Known(h).bits[int(s)*len(h.bits)/NumSpaces])
 	}
 }
 

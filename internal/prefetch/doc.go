@@ -12,5 +12,20 @@ func Line[T any](p *T) { line(unsafe.Pointer(p)) }
 // Pair asks for two cache lines: that of p, and the next one, 64 bytes on.
 func Pair[T any](p *T) { pair(unsafe.Pointer(p)) }
 
+// Four asks for four cache lines from that of p on.
+func Four[T any](p *T) { four(unsafe.Pointer(p)) }
+
 // Lines asks for n cache lines from that of p on; n is at least 1.
 func Lines[T any](p *T, n int) { lines(unsafe.Pointer(p), n) }
+
+// Known returns p, which is not nil. Who takes the address of something far behind p goes through it: else Go's compiler makes sure
+// that p is not nil by reading what it points to, and that is a miss of its own where it has nothing to do with what is wanted.
+//
+//	prefetch.Line(&page.items[i])                 // waits for the page's first line
+//	prefetch.Line(&prefetch.Known(page).items[i]) // waits for nothing
+func Known[T any](p *T) *T {
+	if p == nil {
+		panic("prefetch: a nil pointer is not known")
+	}
+	return p
+}

@@ -11,4 +11,7 @@ func line(p unsafe.Pointer)
 func pair(p unsafe.Pointer)
 
 //go:noescape
+func four(p unsafe.Pointer)
+
+//go:noescape
 func lines(p unsafe.Pointer, n int)

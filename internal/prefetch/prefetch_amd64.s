@@ -13,6 +13,15 @@ TEXT ·pair(SB), NOSPLIT, $0-8
 	PREFETCHT0 64(AX)
 	RET
 
+// func four(p unsafe.Pointer)
+TEXT ·four(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	RET
+
 // func lines(p unsafe.Pointer, n int)
 TEXT ·lines(SB), NOSPLIT, $0-16
 	MOVQ p+0(FP), AX

@@ -13,6 +13,15 @@ TEXT ·pair(SB), NOSPLIT, $0-8
 	PRFM 64(R0), PLDL1KEEP
 	RET
 
+// func four(p unsafe.Pointer)
+TEXT ·four(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	PRFM (R0), PLDL1KEEP
+	PRFM 64(R0), PLDL1KEEP
+	PRFM 128(R0), PLDL1KEEP
+	PRFM 192(R0), PLDL1KEEP
+	RET
+
 // func lines(p unsafe.Pointer, n int)
 TEXT ·lines(SB), NOSPLIT, $0-16
 	MOVD p+0(FP), R0

@@ -8,4 +8,6 @@ func line(unsafe.Pointer) {}
 
 func pair(unsafe.Pointer) {}
 
+func four(unsafe.Pointer) {}
+
 func lines(unsafe.Pointer, int) {}

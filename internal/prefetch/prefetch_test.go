@@ -18,12 +18,14 @@ func TestNothingChanges(t *testing.T) {
 	for i := range words {
 		Line(&words[i])
 		Pair(&words[i])
+		Four(&words[i])
 		Lines(&words[i], 1+i%9)
 	}
 	require.Equal(t, before, words)
 	var none *uint64
 	Line(none)
 	Pair(none)
+	Four(none)
 	Lines(none, 3)
 }
 
@@ -32,6 +34,7 @@ func TestNothingIsAllocated(t *testing.T) {
 		var here [64]byte
 		Line(&here)
 		Pair(&here)
+		Four(&here)
 		Lines(&here, 2)
 	}))
 }
