@@ -21,6 +21,7 @@ func (c *call) first(s *shard, o *opening) (external mapping.Endpoint, opened bo
 	var back mapping.Lookup
 	s.table.LookInbound(&back, o.space, external, o.scope.Class, o.remote)
 	s.table.PrefetchInbound(&back) // while the session is counted
+	s.table.PrefetchFirst(&back, false)
 	if why = e.admit(s, sub, o); why != ReasonNone {
 		e.untake(s, sub, o.space, &t)
 		return mapping.Endpoint{}, false, why
