@@ -63,7 +63,7 @@ func BenchmarkEstablished(b *testing.B) {
 							b.Run(fmt.Sprintf("dir=%s/batch=%d", d, batch), func(b *testing.B) { established(b, e, d, batch) })
 						}
 					}
-				}, peer.None)
+				}, peer.Floor, peer.None)
 			}
 		})
 	}

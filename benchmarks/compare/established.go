@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/blocknat/blocknat/benchmarks/measure"
 	"github.com/blocknat/blocknat/benchmarks/peer"
@@ -46,7 +47,8 @@ func (s *suite) establishedAt(proto string, flows int) error {
 	if proto == "tcp" {
 		w = workload.UniformTCP(s.seed, flows)
 	}
-	live := make([]*measure.Established, len(s.kinds))
+	kinds := append(slices.Clone(s.kinds), peer.Floor)
+	live := make([]*measure.Established, len(kinds))
 	defer func() {
 		for _, e := range live {
 			if e != nil {
@@ -54,15 +56,15 @@ func (s *suite) establishedAt(proto string, flows int) error {
 			}
 		}
 	}()
-	turns := func(round int, f func(i int, k peer.Kind) error) error {
-		return s.turns(round, flows, func(i int, k peer.Kind) error {
+	each := func(round int, f func(i int, k peer.Kind) error) error {
+		return turns(kinds, round, flows, func(i int, k peer.Kind) error {
 			if proto == "tcp" && !k.TCP {
 				return nil
 			}
 			return f(i, k)
 		})
 	}
-	err := turns(0, func(i int, k peer.Kind) (err error) {
+	err := each(0, func(i int, k peer.Kind) (err error) {
 		live[i], err = measure.Establish(k, w)
 		return err
 	})
@@ -73,7 +75,7 @@ func (s *suite) establishedAt(proto string, flows int) error {
 		for _, d := range []peer.Direction{peer.Out, peer.In} {
 			for _, batch := range batches {
 				row := s.report.row(rowEstablished, establishedParams(proto, flows, d, batch), "ns")
-				err := turns(round, func(i int, k peer.Kind) error {
+				err := each(round, func(i int, k peer.Kind) error {
 					ns, err := live[i].For(d, batch, s.slice)
 					row.add(k.Name, ns)
 					if k.Garbage {

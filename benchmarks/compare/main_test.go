@@ -54,14 +54,14 @@ func TestShortRun(t *testing.T) {
 	text, err := os.ReadFile(base + ".txt")
 	require.NoError(t, err)
 	require.Contains(t, string(text), "what\tparams\tunit\tpeer\tmedian")
-	require.Contains(t, string(text), "| new session, 65,536 sessions, one by one | <= 200 ns | - | - |")
+	require.Contains(t, string(text), "| new session, 65,536 sessions, one by one | <= 200 ns | - | - |  |  |")
 	require.Greater(t, rects(t, base+".svg"), 40)
 	for _, chart := range []string{barsFile, flowsFile, sessionFile} {
 		require.Positive(t, rects(t, filepath.Join(docs, chart)))
 	}
 	fresh, err := os.ReadFile(filepath.Join(docs, pageFile))
 	require.NoError(t, err)
-	require.Contains(t, string(fresh), "| established packet (ns) | blocknat | gomap | gvisor | pion |")
+	require.Contains(t, string(fresh), "| established packet (ns) | blocknat | gomap | gvisor | pion | floor |")
 
 	// The page can be made anew from the results alone.
 	require.NoError(t, os.WriteFile(filepath.Join(docs, pageFile), []byte(emptyPage), 0o644))

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/blocknat/blocknat/benchmarks/internal/page"
+	"github.com/blocknat/blocknat/benchmarks/peer"
 	"github.com/blocknat/blocknat/benchmarks/plot"
 )
 
@@ -119,7 +120,7 @@ func (x *row) number(name string) float64 {
 // series collects a line of each peer from the rows of a quantity whose parameters have all of some parts.
 func (r *report) series(what, suffix string, dashed bool, parts ...string) []plot.Series {
 	var all []plot.Series
-	for i, p := range r.Peers {
+	for i, p := range append(slices.Clone(r.Peers), named{Name: peer.Floor.Name}) {
 		s := plot.Series{Name: p.Name + suffix, Color: i, Dashed: dashed}
 		for _, x := range r.Rows {
 			fits := x.What == what

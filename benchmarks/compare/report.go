@@ -114,7 +114,7 @@ func (x *row) heading() string {
 // names are the peers that have a value in any row of a quantity, in the order of the report, and what else has one.
 func (r *report) names(what string) []string {
 	var names []string
-	for _, p := range append(slices.Clone(r.Peers), named{Name: peer.None.Name}, named{Name: kernelName}) {
+	for _, p := range append(slices.Clone(r.Peers), named{Name: peer.Floor.Name}, named{Name: peer.None.Name}, named{Name: kernelName}) {
 		for _, x := range r.Rows {
 			if x.What == what && len(x.Values[p.Name]) > 0 {
 				names = append(names, p.Name)

@@ -72,11 +72,15 @@ func (s *suite) run() error {
 	return nil
 }
 
-// turns calls f for each peer that serves the flows, starting with another one in each round.
+// turns calls f for each peer of the suite that serves the flows, starting with another one in each round.
 func (s *suite) turns(round, flows int, f func(i int, k peer.Kind) error) error {
-	for i := range s.kinds {
-		at := (i + round) % len(s.kinds)
-		if k := s.kinds[at]; flows <= k.Flows {
+	return turns(s.kinds, round, flows, f)
+}
+
+func turns(kinds []peer.Kind, round, flows int, f func(i int, k peer.Kind) error) error {
+	for i := range kinds {
+		at := (i + round) % len(kinds)
+		if k := kinds[at]; flows <= k.Flows {
 			if err := f(at, k); err != nil {
 				return err
 			}

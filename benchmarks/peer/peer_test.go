@@ -47,7 +47,7 @@ func read(t *testing.T, b []byte) view {
 }
 
 func each(t *testing.T, f func(t *testing.T, k peer.Kind, n peer.NAT)) {
-	for _, k := range peer.Kinds() {
+	for _, k := range append(peer.Kinds(), peer.Floor) {
 		t.Run("peer="+k.Name, func(t *testing.T) {
 			n, err := k.New(began)
 			require.NoError(t, err)
