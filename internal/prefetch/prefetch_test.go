@@ -38,3 +38,9 @@ func TestNothingIsAllocated(t *testing.T) {
 		Lines(&here, 2)
 	}))
 }
+
+func TestKnown(t *testing.T) {
+	v := 1
+	require.Same(t, &v, Known(&v))
+	require.Panics(t, func() { Known[int](nil) }, "as a nil pointer does where it is read")
+}
