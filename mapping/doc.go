@@ -50,7 +50,7 @@
 // ones (port overloading, RFC 4787 section 4.1).
 //
 // Halves lie in segments of 640 slots, in groups of four: two cache lines. A directory leads
-// from the leading bits of a key's hash to its segment; other bits choose the group, and the slot of it that is read first. A segment that is
+// from the leading bits of a key's hash to its segment; other bits choose the group, of which any slot may hold the half. A segment that is
 // 90 % full takes a new one beside it and shares with that and its neighbours (grow.go), so the table grows without ever being rehashed as a
 // whole: the most that an insertion does is to move the halves of a few segments of each side, or to double a directory of 32 to 64
 // bytes a segment. Removal moves a half or two. Hashes are keyed (ATK-17 in CONFORMANCE.md). A batch asks for the memory of all its packets

@@ -63,31 +63,40 @@ func (x *side) look(l *Lookup) *half {
 	g := (*group)(x.door(l.hash).slots()[home(l.hash):])
 	slot := oneIf(g[1].near, near) | 2*oneIf(g[2].near, near) | 3*oneIf(g[3].near, near)
 	r := &g[slot%groupSlots]
-	if r.near == near && (r.peer^l.what)&whatMask == 0 && (r.peer^l.remote)&endMask == 0 && r.hasSession() {
-		return r
+	if r.near == near && (r.peer^l.what)&whatMask == 0 {
+		if (r.peer^l.remote)&endMask == 0 && r.hasSession() {
+			return r
+		}
+		return x.further(r, l)
 	}
 	if slot == 0 && r.near != near && !g.full() { // the group has none of this endpoint
 		return nil
 	}
-	return x.search(l) // halves of one endpoint may share a group
+	return x.search(l) // halves of one endpoint may share a group, and the one wanted may lie behind a full one
 }
 
-// search is look for any half.
+// oneIf returns 1 for equal values and else 0, without a branch.
+func oneIf(a, b uint64) (one uint) {
+	if a == b {
+		one = 1
+	}
+	return one
+}
+
+// search does what look does, wherever the anchor is.
 func (x *side) search(l *Lookup) *half {
 	r := x.find(l.hash, l.near, l.what, whatMask)
-	switch {
-	case r == nil:
-		return nil
-	case (r.peer^l.remote)&endMask == 0 && r.hasSession():
+	if r == nil || (r.peer^l.remote)&endMask == 0 && r.hasSession() {
 		return r
-	case !r.crowded():
-		return nil
 	}
-	return x.further(l)
+	return x.further(r, l)
 }
 
 // further returns the half of a session that its endpoint's anchor does not hold.
-func (x *side) further(l *Lookup) *half {
+func (x *side) further(anchor *half, l *Lookup) *half {
+	if !anchor.crowded() {
+		return nil
+	}
 	key := l.remote | l.what&^(3<<kindShift) | session<<kindShift
 	return x.find(x.hash.Sum(l.near, key), l.near, key, sessionKey)
 }
@@ -173,11 +182,3 @@ func (t *Table) noteInbound(l *Lookup, now Tick) {
 }
 
 func (t *Table) see(id BlockID, now Tick) { t.blocks.at(id).seen = now }
-
-// oneIf returns 1 for equal values and else 0, without a branch.
-func oneIf(a, b uint64) (one uint) {
-	if a == b {
-		one = 1
-	}
-	return one
-}

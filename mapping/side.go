@@ -144,8 +144,8 @@ func (x *side) find(h, near, peer, mask uint64) *half {
 	return nil
 }
 
-// prefetch asks for the memory in which a hash is at home. Unlike all others it may be called while the side changes: what it asks for may
-// then be of no use.
+// prefetch asks for the group in which a hash is at home and the one behind it, where a search goes on when the first is full. Unlike all others it
+// may be called while the side changes: what it asks for may then be of no use.
 func (x *side) prefetch(h uint64) {
 	dir := *x.hint.Load()
 	i, _ := bits.Mul64(h, uint64(len(dir)))

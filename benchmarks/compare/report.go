@@ -150,6 +150,9 @@ func (r *report) text(w io.Writer) {
 	for _, k := range r.Peers {
 		fmt.Fprintf(w, "  %-9s %s\n", k.Name, k.Note)
 	}
+	if slices.Contains(r.names(rowEstablished), peer.Floor.Name) {
+		fmt.Fprintf(w, "  %-9s %s\n", peer.Floor.Name, peer.Floor.Note)
+	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "Note: %s\n", n)
 	}

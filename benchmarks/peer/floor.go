@@ -9,7 +9,7 @@ import (
 	"github.com/blocknat/blocknat/internal/prefetch"
 )
 
-// Floor is the least that a translator of packets can do: it shows what a machine takes for a packet that is parsed, found with one miss and
+// Floor does about the least that a translator of packets can do: it shows what a machine takes for a packet that is parsed, found with one miss and
 // rewritten. It is no NAT: it ends nothing, filters nothing, keeps no time and no state, takes no lock, and never uses a port again.
 var Floor = Kind{
 	Name: "floor", Note: "no NAT: parse, one look-up in a flat table, rewrite; no lock, time, state, filtering or records",
@@ -101,7 +101,7 @@ func (n *floor) open(b []byte, k floorKey) *floorEntry {
 	return n.tables[Out].find(k)
 }
 
-// keyOf reads a whole TCP or UDP packet without IP options.
+// keyOf reads a whole TCP or UDP packet of 40 bytes or more without IP options.
 func keyOf(b []byte) (floorKey, bool) {
 	if len(b) < 40 || b[0] != 0x45 || binary.BigEndian.Uint16(b[6:])&0x3fff != 0 || b[9] != workload.UDP && b[9] != workload.TCP {
 		return floorKey{}, false

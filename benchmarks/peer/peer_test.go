@@ -141,7 +141,7 @@ func TestUnknownInboundIsDropped(t *testing.T) {
 func TestExpire(t *testing.T) {
 	each(t, func(t *testing.T, k peer.Kind, n peer.NAT) {
 		if !k.Clock {
-			n.Expire(began) // has the wall clock: there is nothing to see
+			n.Expire(began) // has no clock of the caller's: there is nothing to see
 			return
 		}
 		f := workload.Uniform(1, 1)[0]
