@@ -145,7 +145,7 @@ func (c *call) open(s *shard, h *rewrite.Packet4, o *opening) (external mapping.
 	if !e.begins(h) {
 		return e.answer(s, h, o)
 	}
-	s.table.PrefetchFirst(&o.look, true)
+	s.table.PrefetchFirst(&o.look, true) // it comes while the subscriber is searched
 	o.sub = s.subOf(o.key, o.space)
 	s.table.PrefetchNotes(&o.look)
 	if why = e.mayOpen(s, o); why != ReasonNone {
